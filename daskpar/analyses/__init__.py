@@ -1,0 +1,1 @@
+"""The analyses that ship, a folder each: one kernel and its orchestrations."""

@@ -1,0 +1,1 @@
+"""From files and seeds to frozen descriptions of what there is to read."""
