@@ -17,6 +17,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -49,6 +50,25 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Where:
+    """Where a run finds its input and may keep what it makes itself.
+
+    Attributes
+    ----------
+    root : Path
+        The folder that relative input paths refer to: the recipe's.
+    resolve : callable
+        ``resolve(patterns)`` gives the absolute paths or patterns that a recipe's ``files`` mean, roots replaced.
+    scratch : Path
+        A folder of the run, for generated input; kept until ``daskpar clean``.
+    """
+
+    root: Path
+    resolve: Callable[[Any], list[str]]
+    scratch: Path
+
+
+@dataclass(frozen=True)
 class Analysis:
     """An analysis as a record of functions.
 
@@ -61,12 +81,13 @@ class Analysis:
     name : str
         The name in recipes; filled in on loading for analyses given as ``module:attribute``.
     options : type of pydantic.BaseModel, optional
-        Model of the recipe's ``options``. Without it, `build` gets the mapping as it stands.
+        Model of the recipe's ``options``; `build` gets an instance. Without it there are none, and `build` gets None.
     inputs : type of pydantic.BaseModel, optional
-        Model of the recipe's ``inputs``. Without it, ``files`` and nothing else.
+        Model of the recipe's ``inputs``; it adds its keys to ``files``, ``synthetic`` and ``grid``, or replaces them
+        if it names one of these.
     open_inputs : callable, optional
         ``open_inputs(inputs, where)`` turns validated inputs into the frozen record that `build` gets, reading
-        headers only; `where` is a `daskpar.recipe.Where` that resolves paths and offers scratch space.
+        headers only; `inputs` is the validated mapping and `where` a `Where` that finds files and offers scratch space.
         Without it, `build` gets the sorted list of paths.
     identity : callable, optional
         ``identity(record)`` gives a JSON-like value that says which input it is (see the block contract).

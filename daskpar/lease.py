@@ -59,7 +59,7 @@ class Lease:
         daskpar.errors.UsageError
             A live driver holds it; the message names its host and pid.
         """
-        mine = _self_description()
+        mine = describe(os.getpid())
         self._take(mine)
         stop = threading.Event()
         beating = threading.Thread(target=self._beat, args=(mine, stop), name="daskpar-lease", daemon=True)
@@ -100,8 +100,8 @@ def is_alive(holder: dict[str, Any]) -> bool:
     return abs(time.time() - float(holder.get("heartbeat", 0))) < STALE
 
 
-def _self_description() -> dict[str, Any]:
-    pid = os.getpid()
+def describe(pid: int) -> dict[str, Any]:
+    """Return what a lease holds about a process of this host."""
     return {
         "host": socket.gethostname(),
         "pid": pid,

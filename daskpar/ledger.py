@@ -136,6 +136,20 @@ def scan(folder: str | Path) -> tuple[dict[str, Stored], list[str]]:
     return found, damage
 
 
+def find(folder: str | Path, key: str) -> Stored | None:
+    """Return the record of one key if the ledger holds it undamaged, else None. Looks through all segments."""
+    folder = Path(folder)
+    for path in [folder / "files" / key[:2] / f"{key}.rec", *sorted(folder.glob("segments/*.seg"))]:
+        try:
+            for record in _records(path, []):
+                if record.key == key:
+                    record.verify()
+                    return record
+        except (DamagedRecord, OSError):
+            continue
+    return None
+
+
 def _encode(key: str, partial: Partial) -> tuple[bytes, list[NDArray[Any]], str]:
     arrays, header, offset = [], [], 0
     for name, value in partial.items():
