@@ -1,9 +1,9 @@
 """Files and folders that are absent, or old, or complete, and never anything between.
 
 A writer fills a temporary file in the folder of its target. When that has reached the disk, one rename puts
-it in place, and the folder is flushed too: a rename alone can leave an empty file after a power cut. Errors and
-signals remove the temporary file. After SIGKILL nobody can; but its name carries host and process id, so that
-`sweep` knows it.
+it in place, and the folder is flushed too: a rename alone can leave an empty file after a power cut.
+Errors and signals remove the temporary file. After SIGKILL nobody can; but its name carries host and process
+id, so that `sweep` knows it.
 """
 
 from __future__ import annotations
