@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 # Public names and where they live. They are imported when first used, so that `import daskpar` costs nothing.
 _PUBLIC = {
     "Analysis": "daskpar.analysis",
-    "Stage": "daskpar.analysis",
+    "Stage": "daskpar.durable",
     "map": "daskpar.analyses.map.with_dask",
     "open_client": "daskpar.clusters",
     "open_run": "daskpar.submission",
@@ -20,9 +20,10 @@ __all__ = sorted(_PUBLIC)  # noqa: PLE0605 - a list of literals would say everyt
 
 if TYPE_CHECKING:
     from daskpar.analyses.map.with_dask import map
-    from daskpar.analysis import Analysis, Stage
+    from daskpar.analysis import Analysis
     from daskpar.clusters import open_client
     from daskpar.driver import run
+    from daskpar.durable import Stage
     from daskpar.submission import open_run, submit
 
 

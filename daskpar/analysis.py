@@ -31,25 +31,6 @@ BUILT_IN: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What a `build` yields when later blocks need stored results of earlier ones.
-
-    `build` is then a generator: ``result = yield Stage("scales", collection)`` has the run compute and store the
-    collection's durable nodes, and receives the finished Dataset. What the generator returns is the last stage.
-
-    Attributes
-    ----------
-    name : str
-        For people: ``plan``, progress, events.
-    collection : dask collection
-        As `build` returns it.
-    """
-
-    name: str
-    collection: Any
-
-
-@dataclass(frozen=True)
 class Where:
     """Where a run finds its input and may keep what it makes itself.
 
@@ -103,6 +84,9 @@ class Analysis:
         ``preview(partial)`` gives at most 4 kB of JSON for the receipt of a block, for watchers.
     cost : callable, optional
         ``cost(record, options)`` gives what ``daskpar plan`` shows: stages with blocks, bytes and opens.
+    code : callable, optional
+        ``code(options)`` lists the ``module:function`` names in the options. They are the user's code: imported only
+        when allowed, copied into the run, and part of what must not change.
     by_hand : mapping of str to str
         The versions without dask, as ``module:function``, by name.
     bits : {"everywhere", "per_cpu"}
@@ -120,6 +104,7 @@ class Analysis:
     plot: Callable[[Any, Any], None] | None = None
     preview: Callable[[Any], Any] | None = None
     cost: Callable[[Any, Any], Any] | None = None
+    code: Callable[[Any], list[str]] | None = None
     by_hand: Mapping[str, str] = field(default_factory=dict)
     bits: Literal["everywhere", "per_cpu"] = "everywhere"
 
@@ -170,19 +155,33 @@ def load_analysis(name: str, allow_code: bool = False) -> Analysis:
 
 
 def _import(target: str) -> Analysis:
-    module_name, _, attribute = target.partition(":")
-    try:
-        value = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:
-        raise AnalysisError(
-            f"cannot import {target!r}: {type(error).__name__}: {error}",
-            "check that the module is on the Python path of this environment",
-            key="analysis",
-        ) from error
+    value = load_code(target, "analysis")
     if not isinstance(value, Analysis):
         raise AnalysisError(
             f"{target!r} is a {type(value).__name__}, not a daskpar.analysis.Analysis",
             "make it Analysis(build=...)",
             key="analysis",
         )
+    return value
+
+
+def load_code(target: str, key: str = "options.function") -> Any:
+    """Return what ``module:attribute`` names.
+
+    Raises
+    ------
+    daskpar.errors.AnalysisError
+        It cannot be imported; `key` says where the recipe named it.
+    """
+    module, _, attribute = target.partition(":")
+    try:
+        value = importlib.import_module(module)
+        for part in attribute.split("."):
+            value = getattr(value, part)
+    except Exception as error:
+        raise AnalysisError(
+            f"cannot import {target!r}: {type(error).__name__}: {error}",
+            "check that the module lies beside the recipe or is installed here",
+            key=key,
+        ) from error
     return value

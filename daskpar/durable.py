@@ -46,6 +46,26 @@ class Durable:
         return self.function(*args, **kwargs)
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What a `build` yields when later blocks need stored results of earlier ones.
+
+    `build` is then a generator: ``result = yield Stage("scales", collection)`` has the run compute and store the
+    collection's durable nodes, and receives the finished Dataset. What the generator returns is the last stage; if it
+    returns nothing, the last one it yielded is.
+
+    Attributes
+    ----------
+    name : str
+        For people: ``plan``, progress, events.
+    collection : dask collection
+        As `build` returns it.
+    """
+
+    name: str
+    collection: Any
+
+
 def durable(function: Callable[..., Any], *args: Any, key: Any, label: str) -> Delayed:
     """Return a delayed call of `function` whose result a run stores under `key`.
 
@@ -160,7 +180,7 @@ def _module_file(root: Path, module: str) -> Path | None:
 def _imports(path: Path, module: str) -> Iterator[str]:
     """Yield the absolute names of all modules that a source file may import, wherever it does so."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in _statements(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -168,3 +188,12 @@ def _imports(path: Path, module: str) -> Iterator[str]:
             base = ".".join([*parts, *([node.module] if node.module else [])])
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes of a syntax tree except those under ``if TYPE_CHECKING``, which never run."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from _statements(child)

@@ -26,8 +26,8 @@ from distributed.scheduler import KilledWorker
 from distributed.worker import thread_state
 
 from daskpar import dataset_store, ledger
-from daskpar.analysis import Stage
 from daskpar.block import BlockWork
+from daskpar.durable import Stage
 from daskpar.durable_graph import DurableGraph, durable_graph
 from daskpar.errors import AnalysisError, ClusterError, DaskparError, Fault
 from daskpar.journal import Journal

@@ -16,15 +16,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from daskpar.analysis import Analysis, Where, analysis_names, load_analysis
+from daskpar.analysis import Analysis, Where, analysis_names, load_analysis, load_code
 from daskpar.atomic import write_bytes, write_text
 from daskpar.durable import code_files, digest_of
-from daskpar.errors import InputError, RecipeError, UsageError
-from daskpar.outputs import SUFFIXES, check_outputs
-from daskpar.profile import Profile, load_profile
+from daskpar.errors import AnalysisError, InputError, RecipeError, UsageError
+from daskpar.outputs.names import FORMATS, check_outputs
+from daskpar.profile import Profile
+from daskpar.profile_lookup import load_profile
 from daskpar.provenance import provenance
-from daskpar.recipe import Recipe, difference, resolve_inputs
+from daskpar.input_paths import resolve_inputs
+from daskpar.recipe import Recipe, difference
 from daskpar.rundir import EMPTY_STATE, RunDirectory, create_run, now, runs_folder
+from daskpar.yaml_text import dump_yaml
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def begin(
     with _nothing_left_behind() as made:
         loaded = load_recipe(recipe, settings, allow_code)
         analysis = load_analysis(loaded.analysis, allow_code)
+        _refuse_code(analysis, _options(analysis, loaded), allow_code)
         run = create_run(loaded.name, runs_folder(runs))
         made.append(run.path)
         folder = Path(output).absolute() if output is not None else run.path / "results"
@@ -169,7 +173,7 @@ def extend(prepared: Prepared, **options: Any) -> Prepared:
         lookup = partial(load_analysis, allow_code=bool(run.record["allow_code"]))
         recipe = Recipe.from_data(data, lookup, folder=recipe.folder)
     write_text(run.path / "recipe.yaml", recipe.dump())
-    write_text(run.path / "profile.yaml", prepared.profile.dump())
+    write_text(run.path / "profile.yaml", _profile_text(prepared.profile))
     run.write_record({**run.record, "recipe": recipe.data(), "recipe_digest": recipe.digest()})
     return replace(prepared, recipe=recipe, options=_options(prepared.analysis, recipe))
 
@@ -185,8 +189,8 @@ def load_recipe(
     if isinstance(recipe, Mapping):
         if settings:
             raise UsageError("settings change a recipe file", "change the mapping itself")
-        return Recipe.from_data(recipe, lookup, analysis_names=names, suffixes=SUFFIXES)
-    return Recipe.load(recipe, settings, lookup, analysis_names=names, suffixes=SUFFIXES)
+        return Recipe.from_data(recipe, lookup, analysis_names=names, suffixes=FORMATS)
+    return Recipe.load(recipe, settings, lookup, analysis_names=names, suffixes=FORMATS)
 
 
 def profile_model(profile: str | Path | Profile) -> Profile:
@@ -198,8 +202,7 @@ def identity_of(analysis: Analysis, record: Any) -> Any:
     """Return the JSON-like value that says which input a record describes."""
     if analysis.identity is not None:
         return analysis.identity(record)
-    stats = [(str(path), Path(path).stat()) for path in record]
-    return [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+    return [item.identity for item in record]
 
 
 def identity_digest(prepared: Prepared) -> str:
@@ -211,12 +214,12 @@ def open_record(analysis: Analysis, inputs: Mapping[str, Any], where: Where) -> 
     """Return what `build` gets: the analysis' own record, or the sorted list of files."""
     if analysis.open_inputs is not None:
         return analysis.open_inputs(inputs, where)
-    from daskpar.inputs.files import find_files
+    from daskpar.inputs.files import describe_files
 
     unknown = sorted(set(inputs) - {"files"})
     if unknown:
         raise RecipeError(f"{analysis.name} reads files only", "give inputs: {files: ...}", key=f"inputs.{unknown[0]}")
-    return find_files(where.resolve(inputs.get("files", ())))
+    return describe_files(where.resolve(inputs.get("files", ())), where.root)
 
 
 def _prepared(
@@ -258,7 +261,7 @@ def _write_beginning(prepared: Prepared, source: Any, allow_code: bool) -> None:
         _copy_code(run, code)
     path = Path(source).absolute() if isinstance(source, str | Path) else None
     write_text(run.path / "recipe.yaml", recipe.dump())
-    write_text(run.path / "profile.yaml", prepared.profile.dump())
+    write_text(run.path / "profile.yaml", _profile_text(prepared.profile))
     run.write_record(
         {
             "name": run.name,
@@ -282,10 +285,25 @@ def _write_beginning(prepared: Prepared, source: Any, allow_code: bool) -> None:
 def code_of(prepared: Prepared) -> dict[str, Path]:
     """Return the source files behind a run: those of the analysis, and of functions that its options name."""
     found = dict(code_files(prepared.analysis.build))
-    functions = getattr(prepared.options, "functions", None)
-    for function in functions() if functions is not None else ():
-        found.update(code_files(function))
+    for target in _named_code(prepared.analysis, prepared.options):
+        found.update(code_files(load_code(target)))
     return found
+
+
+def _named_code(analysis: Analysis, options: Any) -> list[str]:
+    return analysis.code(options) if analysis.code is not None else []
+
+
+def _refuse_code(analysis: Analysis, options: Any, allow_code: bool) -> None:
+    for target in _named_code(analysis, options):
+        if not allow_code and not target.startswith("daskpar."):
+            raise RecipeError(
+                f"{target!r} is code that does not ship with daskpar",
+                "pass --allow-code if you trust this module",
+                key="options.function",
+            )
+        if not callable(load_code(target)):
+            raise AnalysisError(f"{target!r} is not a function", "name a function", key="options.function")
 
 
 def _copy_code(run: RunDirectory, code: Mapping[str, Path]) -> None:
@@ -331,6 +349,10 @@ def _refuse_changed_code(run: RunDirectory, record: Mapping[str, Any], as_begun:
             "begin a new run; or go on with the user's code as it was: daskpar resume --as-begun",
             path=run.path,
         )
+
+
+def _profile_text(profile: Profile) -> str:
+    return dump_yaml(profile.model_dump(mode="json", exclude_unset=True, exclude_none=True) | {"kind": profile.kind})
 
 
 def _sha256(path: Path) -> str | None:

@@ -41,7 +41,7 @@ def open_client(profile: str | Path | Profile = "local", **changes: Any) -> Iter
     daskpar.errors.ClusterError
         The workers did not come.
     """
-    from daskpar.profile import load_profile
+    from daskpar.profile_lookup import load_profile
 
     model = load_profile(profile) if isinstance(profile, str | Path) else profile
     if changes:
