@@ -28,7 +28,11 @@ class AnalysisModels(Protocol):
 
     @property
     def inputs(self) -> type[BaseModel] | None:
-        """Model of the inputs, or of keys beside the usual sources."""
+        """Model of the inputs. None: the usual sources, `Inputs`.
+
+        A model that names a source itself (files, synthetic, grid), or has no key at all, stands for the
+        whole mapping; another adds its keys to the usual sources.
+        """
 
 
 Lookup = Callable[[str], AnalysisModels]
@@ -108,16 +112,21 @@ def _no_options(document: Document, data: dict[str, Any], analysis: str) -> list
     ]
 
 
+def rules_all_inputs(model: type[BaseModel]) -> bool:
+    """Tell whether an analysis's inputs model replaces the usual sources; see `AnalysisModels.inputs`."""
+    own = field_names(model).keys()
+    return not own or bool(own & field_names(Inputs).keys())
+
+
 def _split_inputs(model: type[BaseModel] | None, given: object) -> tuple[object | None, object]:
     """Part the mapping between the usual sources and the analysis's own keys.
 
-    A model that names a source itself (files, synthetic, grid) rules the whole mapping; one that names none
-    adds its keys to the usual sources.
+    `AnalysisModels.inputs` says which model rules what.
     """
     if model is None:
         return given, None
     sources = field_names(Inputs)
-    if not isinstance(given, dict) or sources.keys() & field_names(model).keys():
+    if not isinstance(given, dict) or rules_all_inputs(model):
         return None, given
     base = {key: value for key, value in given.items() if key in sources}
     return base, {key: value for key, value in given.items() if key not in sources}
@@ -149,7 +158,7 @@ def output_faults(document: Document, suffixes: Collection[str] | None) -> list[
 
 def misplaced(fault: Fault, analysis: AnalysisModels | None) -> Fault:
     """Say where an unknown key at the top of a recipe belongs, if it is an option or a key of profiles."""
-    if not fault.what.startswith("unknown key") or "." in fault.key or "did you mean" in fault.todo:
+    if not fault.what.startswith("unknown key") or "." in fault.key:
         return fault
     key = fault.key.removeprefix("--set ")
     if analysis is not None and analysis.options is not None and key in field_names(analysis.options):

@@ -144,7 +144,9 @@ class MpiProfile(_SlurmJob):
         if self.batch == "slurm":
             _one_memory(self)
             return self
-        for key in sorted(self.model_fields_set & _ONLY_IN_A_JOB):
+        # Not model_fields_set: a resolved profile, written with every default, must be readable again.
+        fields = type(self).model_fields
+        for key in (key for key in _ONLY_IN_A_JOB if getattr(self, key) != fields[key].default):
             raise fault_at(key, "has no meaning without a batch system", "write batch: slurm, or remove it")
         return self
 
@@ -184,7 +186,7 @@ KINDS: dict[str, type[LocalProfile | SlurmProfile | MpiProfile | ClassProfile | 
     "address": AddressProfile,
 }
 
-_ONLY_IN_A_JOB = frozenset(
+_ONLY_IN_A_JOB = (
     "walltime partition account qos constraint reservation exclude licenses mail extra_directives "
     "memory_per_cpu".split()
 )

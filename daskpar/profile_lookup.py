@@ -22,6 +22,7 @@ from daskpar.profile import (
 )
 from daskpar.strict_yaml import Document
 from daskpar.yaml_file import read_yaml
+from daskpar.yaml_text import dump_yaml
 
 AnyProfile = LocalProfile | SlurmProfile | MpiProfile | ClassProfile | AddressProfile
 
@@ -70,6 +71,11 @@ def load_profile(
     return _checked(document)
 
 
+def dump_profile(profile: AnyProfile) -> str:
+    """Write a profile as YAML, every default filled in, that `load_profile` reads back to an equal one."""
+    return dump_yaml(profile.model_dump(mode="json"))
+
+
 def _document(profile: str | os.PathLike[str] | AnyProfile, folders: tuple[Path, ...]) -> Document:
     if isinstance(profile, BaseModel):
         return Document(profile.model_dump(mode="json", exclude_unset=True) | {"kind": profile.kind})
@@ -90,8 +96,8 @@ def _advice(name: str, folders: tuple[Path, ...]) -> str:
     known = profile_names(folders)
     places = ", ".join(str(folder) for folder in folders)
     advice = advise(name, known)
-    listed = "" if advice.startswith("known") else f" Known: {', '.join(sorted(known))};"
-    return f"{advice}{listed} looked in {places}; a file is named by its path"
+    listed = "" if advice.startswith("known") else f" known: {', '.join(known)};"
+    return f"{advice.replace('?', '?' + listed)} looked in {places}; a file is named by its path"
 
 
 def profile_names(folders: Iterable[Path] | None = None) -> list[str]:

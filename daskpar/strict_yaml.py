@@ -236,6 +236,8 @@ class _Composer:
                 what = f"the key '{name}' stands here again (first in line {first[0]})"
                 self.refuse(where, what, "keep one of the two")
             value = self._node(self._next(), (*path, name))
+            if value is None:  # an empty value is best shown by its key
+                self.values.pop((*path, name), None)
             if name not in items:
                 items[name] = value
                 self.keys[*path, name] = where
@@ -248,7 +250,7 @@ class _Composer:
             return "?"
         value = self._node(event, (*path, "?"))
         self.values.pop((*path, "?"), None)
-        if isinstance(event, ScalarEvent) and event.value == "<<":
+        if isinstance(event, ScalarEvent) and event.value == "<<" and not event.style:
             self.refuse(where, "merge keys (<<) are not allowed", "write the keys out")
         elif isinstance(event, ScalarEvent) and not isinstance(value, str):
             self.refuse(where, f"the key {event.value or '(empty)'} is not text", "quote it")
@@ -335,7 +337,10 @@ _ADVICE = (
 
 
 def _syntax(problem: MarkedYAMLError) -> RawFault:
-    mark = problem.problem_mark or problem.context_mark
+    marks = [problem.problem_mark, problem.context_mark]
+    if re.search("simple key|quoted scalar|flow", str(problem.context)):
+        marks.reverse()  # what is not closed is best shown where it begins
+    mark = marks[0] or marks[1]
     where = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     words = f"{problem.context or ''} {problem.problem or ''}".strip()
     for sign, what, todo in _ADVICE:

@@ -63,6 +63,8 @@ def _read_text(path: Path, error: type[DaskparError]) -> str:
 
 
 def _neighbour(path: Path) -> str:
+    if path.is_symlink():
+        return "a link to nothing stands there"
     try:
         names = [name for name in os.listdir(path.parent) if name.endswith((".yaml", ".yml"))][:1000]
     except OSError:
@@ -70,7 +72,7 @@ def _neighbour(path: Path) -> str:
     close = get_close_matches(path.name, names, n=1)
     if close:
         return f"did you mean '{path.with_name(close[0])}'?"
-    return "a link to nothing stands there" if path.is_symlink() else "check the path"
+    return "check the path"
 
 
 def _decode(raw: bytes, path: Path, error: type[DaskparError]) -> str:
