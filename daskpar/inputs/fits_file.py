@@ -16,10 +16,11 @@ Selector = int | str | tuple[str, int]
 class Hdu(NamedTuple):
     """One header and data unit.
 
-    ``data_bytes`` is the length of the data without padding; ``shape`` is in numpy's order (slowest axis first).
+    ``number`` counts from 0, ``data_bytes`` is the length of the data without padding, ``shape`` is in the
+    order of numpy (slowest axis first).
     """
 
-    index: int
+    number: int
     header: Header
     start: int
     data_start: int
@@ -35,7 +36,7 @@ class Hdu(NamedTuple):
     def name(self) -> str:
         """EXTNAME in capitals, ``PRIMARY`` for the first HDU without one."""
         name = str(self.header.get("EXTNAME") or "").strip().upper()
-        return name or ("PRIMARY" if self.index == 0 else "")
+        return name or ("PRIMARY" if self.number == 0 else "")
 
     @property
     def version(self) -> int:
@@ -57,12 +58,12 @@ class Hdu(NamedTuple):
 
     def describe(self) -> str:
         """Return one phrase for lists in messages, such as ``1 SCI,2 image 512 x 512``."""
-        label = f" {self.name},{self.version}" if self.name and self.index else ""
+        label = f" {self.name},{self.version}" if self.name and self.number else ""
         shape = self.shape
         if self.kind == "tiled":
             shape = axes(self.header, "Z")
         size = " " + " x ".join(str(n) for n in reversed(shape)) if shape and self.kind != "empty" else ""
-        return f"{self.index}{label} {self.kind}{size}"
+        return f"{self.number}{label} {self.kind}{size}"
 
 
 def axes(header: Header, prefix: str = "") -> tuple[int, ...]:
@@ -126,10 +127,11 @@ def walk(read_at: ReadAt, size: int | None) -> Iterator[Hdu]:
     while True:
         first = read_at(start, 9)
         if index and first != b"XTENSION=":
-            return  # the end of the file, or special records after the last HDU, which FITS tells readers to skip
+            return  # the end of the file, or special records behind the last HDU, which readers are to skip
         try:
             if not index and not first.startswith(b"SIMPLE  "):
-                raise InputError("this is not a FITS file: it does not begin with SIMPLE", "remove it from the list")
+                what = "this is not a FITS file: it does not begin with SIMPLE"
+                raise InputError(what, "remove it from the list")
             hdu = _describe(index, start, read_header(read_at, start))
             if not index and hdu.header.get("SIMPLE") is not True:
                 raise InputError("SIMPLE is not T: the file does not follow FITS", "convert it", key="SIMPLE")
@@ -166,7 +168,7 @@ def _matches(hdu: Hdu, wanted: Selector | None) -> bool:
     if wanted is None:
         return hdu.kind in ("image", "tiled")
     if isinstance(wanted, int):
-        return hdu.index == wanted
+        return hdu.number == wanted
     if isinstance(wanted, str):
         return hdu.name == wanted.upper()
     return hdu.name == wanted[0].upper() and hdu.version == wanted[1]

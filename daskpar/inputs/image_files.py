@@ -52,7 +52,7 @@ def natural(text: str) -> list[int | str]:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
-def expand(files: Files, root: str) -> list[Source]:
+def expand(files: Files, root: str, repeats: bool = False) -> list[Source]:
     """List the files that a user means.
 
     Parameters
@@ -62,6 +62,8 @@ def expand(files: Files, root: str) -> list[Source]:
         exists is taken literally even if it contains ``*`` or ``[``.
     root : str
         An absolute folder.
+    repeats : bool
+        Whether one HDU may be listed twice.
 
     Returns
     -------
@@ -71,7 +73,8 @@ def expand(files: Files, root: str) -> list[Source]:
     Raises
     ------
     InputError
-        Where a name or a glob matches nothing, nothing is given, or one HDU is listed twice.
+        Where a name or a glob matches nothing, nothing is given, or one HDU is listed twice
+        although `repeats` is False.
     """
     written = [files] if isinstance(files, str | os.PathLike) else list(files)
     sources: list[Source] = []
@@ -81,7 +84,7 @@ def expand(files: Files, root: str) -> list[Source]:
             sources.extend(_expand_one(one, root))
         except InputError as error:
             faults.extend(error.faults)
-    if not faults:
+    if not faults and not repeats:
         faults = _repeated(sources)
     if faults:
         raise InputError(faults=first_five(faults))

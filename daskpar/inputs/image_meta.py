@@ -37,7 +37,8 @@ def frame_meta(header: Header, primary: Header) -> FrameMeta:
     """Read what is known about an exposure.
 
     EXPTIME, else EXPOSURE; MJD-AVG or DATE-AVG, else DATE-OBS (with TIME-OBS where it holds no time), else
-    MJD-OBS, plus half the exposure where it is known; FILTER; each from the HDU, else from the primary header. BUNIT only from the HDU.
+    MJD-OBS, plus half the exposure where it is known; FILTER; each from the HDU, else from the primary
+    header. BUNIT only from the HDU.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def _first(number: Callable[[str], float], *keys: str) -> float:
 
 
 def _mjd(text: str, time: str) -> float:
-    """Return a date, ``YYYY-MM-DD[Thh:mm:ss[.s]]`` or ``DD/MM/YY`` (19YY), as MJD; NaN where it is neither."""
+    """Return a date, ``YYYY-MM-DD[Thh:mm:ss[.s]]`` or ``DD/MM/YY`` (19YY), as MJD; NaN where it is none."""
     if match := _DATE.fullmatch(text.strip()):
         year, month, day = int(match[1]), int(match[2]), int(match[3])
         time = match[4] or time

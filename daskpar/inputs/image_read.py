@@ -1,4 +1,4 @@
-"""Reading pixels of a scanned stack. Each call opens its files, checks them against the record, and closes them."""
+"""Reading pixels of a scanned stack: each call opens files, checks them against the record, closes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from daskpar.errors import InputError
 from daskpar.inputs.file_access import OpenFile, opened, read_exactly
-from daskpar.inputs.image_record import ImageStack, Plane, PlaneName
+from daskpar.inputs.image_decode import inflate, untile
+from daskpar.inputs.image_record import ImageStack, PlaneName
+
+from daskpar.inputs.pixel_format import PixelFormat
 
 
 @contextmanager
@@ -34,10 +37,11 @@ def unchanged(stack: ImageStack, frame: int, plane: PlaneName = "data") -> Itera
             status = os.fstat(file.fd)
             _compare(known, (status.st_size, status.st_mtime_ns))
     except InputError as error:
-        fault = error.faults[0]
-        raise InputError(fault.what, fault.todo, path=path, place=f"[{table.hdu[frame]}]", key=fault.key) from None
+        what, todo, key = error.faults[0].what, error.faults[0].todo, error.faults[0].key
+        raise InputError(what, todo, path=path, place=f"[{table.hdu[frame]}]", key=key) from None
     except OSError as error:
-        raise InputError(f"it cannot be read: {error.strerror}", "look at the file system", path=path) from None
+        what = f"it cannot be read: {error.strerror}"
+        raise InputError(what, "look at the file system", path=path) from None
 
 
 def _compare(known: tuple[int, int], found: tuple[int, int]) -> None:
@@ -75,7 +79,7 @@ def read_rows_raw(
     Returns
     -------
     array (stop - start, columns)
-        Of the stored dtype, ``>f4`` say; scaling and BLANK as ``stack.data.formats[stack.data.format[frame]]``.
+        Of the stored dtype, ``>f4`` say; scaling and BLANK are in ``plane.formats[plane.format[frame]]``.
 
     Raises
     ------
@@ -88,8 +92,7 @@ def read_rows_raw(
     if table.storage[frame] != "plain":
         raise ValueError("compressed frames have no rows to read: use read_frame")
     columns, form = stack.shape[1], table.formats[table.format[frame]]
-    if not 0 <= start <= stop <= stack.shape[0]:
-        raise ValueError(f"rows {start}:{stop} are outside 0:{stack.shape[0]}")
+    _check_rows(stack, start, stop)
     if out is None:
         out = np.empty((stop - start, columns), form.stored)
     offset = int(table.offset[frame]) + start * columns * form.stored.itemsize
@@ -102,11 +105,17 @@ def read_rows_raw(
 def _bytes(array: NDArray[Any]) -> memoryview:
     if not array.flags.c_contiguous:
         raise ValueError("out must be C-contiguous")
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
 
 def read_rows(
-    stack: ImageStack, frame: int, start: int, stop: int, *, plane: PlaneName = "data", out: NDArray[Any] | None = None
+    stack: ImageStack,
+    frame: int,
+    start: int,
+    stop: int,
+    *,
+    plane: PlaneName = "data",
+    out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Read a band of rows of one frame as native pixel values.
 
@@ -120,8 +129,8 @@ def read_rows(
     Returns
     -------
     array (stop - start, columns)
-        Native values of the dtype of the plane: scaled by BSCALE and BZERO, NaN where BLANK, the same bits as a
-        whole read by ``astropy.io.fits``.
+        Native values of the dtype of the plane: scaled by BSCALE and BZERO, NaN where BLANK, the same bits
+        as a whole read by ``astropy.io.fits``.
 
     Raises
     ------
@@ -129,17 +138,48 @@ def read_rows(
         Where the file changed since it was scanned, or cannot be read.
     """
     table = stack.plane(plane)
-    raw = read_rows_raw(stack, frame, start, stop, plane=plane)
-    return _native(table, frame, raw, out)
+    if table.storage[frame] == "plain":
+        raw = read_rows_raw(stack, frame, start, stop, plane=plane)
+    else:
+        _check_rows(stack, start, stop)
+        raw = _decode(stack, frame, plane)[start:stop]
+    form: PixelFormat = table.formats[table.format[frame]]
+    return form.values(raw, out)
 
 
-def _native(table: Plane, frame: int, raw: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
-    return table.formats[table.format[frame]].values(raw, out)
+def _decode(stack: ImageStack, frame: int, plane: PlaneName) -> NDArray[Any]:
+    table = stack.plane(plane)
+    form = table.formats[table.format[frame]]
+    with unchanged(stack, frame, plane) as file:
+        if table.storage[frame] == "gzip":
+            return inflate(file, int(table.offset[frame]), stack.shape, form)
+        return untile(file, int(table.hdu[frame]), stack.shape, form)
 
 
-def read_frame(stack: ImageStack, frame: int, *, plane: PlaneName = "data") -> NDArray[Any]:
-    """Read a whole frame as native pixel values, compressed or not; (rows, columns)."""
-    return read_rows(stack, frame, 0, stack.shape[0], plane=plane)
+def _check_rows(stack: ImageStack, start: int, stop: int) -> None:
+    if not 0 <= start <= stop <= stack.shape[0]:
+        raise ValueError(f"rows {start}:{stop} are outside 0:{stack.shape[0]}")
+
+
+def read_frame(
+    stack: ImageStack, frame: int, *, plane: PlaneName = "data", out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Read a whole frame as native pixel values, compressed or not; (rows, columns). As `read_rows`."""
+    return read_rows(stack, frame, 0, stack.shape[0], plane=plane, out=out)
+
+
+def read_mask_rows(stack: ImageStack, frame: int, start: int, stop: int) -> NDArray[np.bool_]:
+    """Read a band of rows of the mask of one frame; boolean (stop - start, columns), True where masked.
+
+    Masked is where ``mask & dq_bits`` is not 0, or, where no bits were chosen, where the mask is not 0 (NaN
+    included). Arguments and errors as `read_rows`.
+    """
+    values = read_rows(stack, frame, start, stop, plane="mask")
+    if stack.dq_bits:
+        # As unsigned numbers, so that the sign bit can be chosen like any other.
+        unsigned = values.view(f"u{values.itemsize}")
+        values = unsigned & unsigned.dtype.type(stack.dq_bits & ((1 << (8 * values.itemsize)) - 1))
+    return np.not_equal(values, 0)
 
 
 def read_band(

@@ -26,12 +26,12 @@ class InputWarning(NamedTuple):
     """Something odd but harmless: what, in how many files, and the first five of them."""
 
     what: str
-    count: int
+    files: int
     paths: tuple[str, ...]
 
     def __str__(self) -> str:
-        more = ", ..." if self.count > len(self.paths) else ""
-        return f"{self.what} ({self.count}: {', '.join(self.paths)}{more})"
+        more = ", ..." if self.files > len(self.paths) else ""
+        return f"{self.what} ({self.files}: {', '.join(self.paths)}{more})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Plane:
     offset : int64 array (n,)
         Where its data begin in the (inflated) file.
     formats : tuple of PixelFormat
-        The different stored forms; `format` (uint16 array (n,)) holds the number of each frame's.
+        The different stored forms; `format` (uint32 array (n,)) holds the number of each frame's.
     storage : tuple of str
         ``plain``, ``gzip`` or ``tiled``, of each frame.
     dtype : numpy dtype
@@ -65,7 +65,7 @@ class Plane:
     hdu: NDArray[np.int32]
     offset: NDArray[np.int64]
     formats: tuple[PixelFormat, ...]
-    format: NDArray[np.uint16]
+    format: NDArray[np.uint32]
     storage: tuple[Storage, ...]
     dtype: np.dtype[Any]
 
@@ -120,7 +120,7 @@ class ImageStack:
     wcs_header : str
         Celestial WCS cards of the first frame, 80 characters each; ``""`` where it has none.
     wcs_texts : tuple of bytes
-        The different celestial WCS of the frames, without comments; `wcs` (uint16 or uint32 array (n,)) holds
+        The different celestial WCS of the frames, without comments; `wcs` (uint32 array (n,)) holds
         the number of each frame's.
     mask, uncertainty : Plane or None
         The same for masks and uncertainties, where asked.
@@ -189,8 +189,8 @@ class ImageStack:
     def identity(self, frames: slice = slice(None)) -> str:
         """Return the digest of some frames that belongs into keys.
 
-        It covers the paths relative to the root, sizes, modification times, headers and HDUs of data, masks and
-        uncertainties, and `dq_bits`; not the root, so that a moved folder keeps its results.
+        It covers the paths relative to the root, sizes, modification times, headers and HDUs of data, masks
+        and uncertainties, and `dq_bits`; not the root, so that a moved folder keeps its results.
         """
         digest = hashlib.blake2b(b"%d" % self.dq_bits, digest_size=20)
         for name in ("data", "mask", "uncertainty"):
@@ -205,4 +205,5 @@ class ImageStack:
         mask, uncertainty = (p.take(frames) if p else None for p in (self.mask, self.uncertainty))
         arrays = ("exposure", "mid_time", "filter", "wcs")
         parts = {name: getattr(self, name)[frames] for name in arrays}
-        return replace(self, data=self.data.take(frames), mask=mask, uncertainty=uncertainty, warnings=(), **parts)
+        data = self.data.take(frames)
+        return replace(self, data=data, mask=mask, uncertainty=uncertainty, warnings=(), **parts)

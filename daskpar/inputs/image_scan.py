@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from daskpar.errors import Fault, InputError
 from daskpar.inputs.file_access import OpenFile, check_inflation, gzip_reader, is_gzip, opened, plain_reader
+from daskpar.inputs.fits_checksum import verify_checksums
 from daskpar.inputs.fits_file import Hdu, Selector, axes, find, place
 from daskpar.inputs.fits_header import Header
 from daskpar.inputs.image_files import Source
@@ -18,6 +19,7 @@ from daskpar.inputs.pixel_format import STORED, PixelFormat
 
 NO_PADDING = "the padding at the end of the file is missing"
 STRAY_BLANK = "BLANK is ignored: it is no integer, or the image is of floats"
+NO_CHECKSUM = "neither CHECKSUM nor DATASUM is there to be verified"
 NO_META = "values that make no sense count as unknown"
 
 
@@ -38,7 +40,7 @@ class Scanned(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def scan_file(source: Source, root: str, wanted: Selector | None) -> Scanned | Fault:
+def scan_file(source: Source, root: str, wanted: Selector | None, verify: bool = False) -> Scanned | Fault:
     """Read the headers of one file.
 
     Parameters
@@ -49,6 +51,8 @@ def scan_file(source: Source, root: str, wanted: Selector | None) -> Scanned | F
         Folder that relative paths start from.
     wanted : Selector or None
         The HDU where none is written behind the name; None takes the first that holds an image.
+    verify : bool
+        Read the data too, and compare CHECKSUM and DATASUM.
 
     Returns
     -------
@@ -63,10 +67,13 @@ def scan_file(source: Source, root: str, wanted: Selector | None) -> Scanned | F
             read_at = gzip_reader(file) if zipped else plain_reader(file)
             hdu, primary = find(read_at, None if zipped else file.size, wanted)
             try:
-                return _row(source, file, hdu, primary, zipped)
+                row = _row(source, file, hdu, primary, zipped)
+                if verify and not verify_checksums(read_at, hdu):
+                    row = row._replace(warnings=(*row.warnings, NO_CHECKSUM))
+                return row
             except InputError as error:
                 fault = error.faults[0]
-                raise InputError(fault.what, fault.todo, place=place(hdu.index), key=fault.key) from None
+                raise InputError(fault.what, fault.todo, place=place(hdu.number), key=fault.key) from None
     except InputError as error:
         fault = error.faults[0]
         return Fault(fault.what, fault.todo, path, fault.place, fault.key)
@@ -82,13 +89,13 @@ def _row(source: Source, file: OpenFile, hdu: Hdu, primary: Header, zipped: bool
     meta = frame_meta(hdu.header, primary)
     warnings += [f"{key}: {NO_META}" for key in meta.unreadable]
     digest = hashlib.blake2b(primary.raw, digest_size=16)
-    if hdu.index:
+    if hdu.number:
         digest.update(hdu.header.raw)
     storage: Storage = "tiled" if hdu.kind == "tiled" else "gzip" if zipped else "plain"
     if storage == "tiled" and zipped:
         raise InputError("a tile-compressed image inside a gzip file", "gunzip it: it is compressed already")
     return Scanned(
-        source, file.size, file.mtime_ns, digest.digest(), hdu.index, hdu.data_start, form, storage,
+        source, file.size, file.mtime_ns, digest.digest(), hdu.number, hdu.data_start, form, storage,
         shape, meta, wcs_cards(hdu.header), tuple(warnings),
     )  # fmt: skip
 
@@ -103,9 +110,8 @@ def _shape(hdu: Hdu) -> tuple[int, int]:
         raise InputError(f"the image has {len(shape)} axis", "frames have two axes", key="NAXIS")
     if any(length != 1 for length in shape[:-2]):
         text = " x ".join(map(str, reversed(shape)))
-        raise InputError(
-            f"the image is a cube of {text}", "split it: a frame has two axes, further ones of length 1", key="NAXIS3"
-        )
+        todo = "split it: a frame has two axes, further ones of length 1"
+        raise InputError(f"the image is a cube of {text}", todo, key="NAXIS3")
     if not shape[-1] * shape[-2]:
         raise InputError("the image has no pixels", "remove the file from the list", key="NAXIS1")
     return shape[-2], shape[-1]
@@ -146,9 +152,7 @@ def _check_length(
         return
     there = file.size - hdu.data_start
     if there < hdu.data_bytes:
-        raise InputError(
-            f"the data are cut off: the header promises {hdu.data_bytes} bytes, the file holds {max(there, 0)}",
-            "fetch the file again",
-        )
+        what = f"the data are cut off: {hdu.data_bytes} bytes by the header, {max(there, 0)} in the file"
+        raise InputError(what, "fetch the file again")
     if file.size < hdu.next_start:
         warnings.append(NO_PADDING)

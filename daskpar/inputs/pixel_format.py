@@ -41,8 +41,9 @@ class PixelFormat(NamedTuple):
         """The native dtype of the pixel values.
 
         As ``astropy.io.fits`` gives it: integers unscaled keep their type, those stored with an offset become
-        unsigned (signed for bytes), all other scaled integers float32 up to 16 bits and float64 above. One
-        difference: unsigned integers with a BLANK become floats too, since their undefined pixels are NaN here.
+        unsigned (signed for bytes), all other scaled integers float32 up to 16 bits and float64 above.
+        Differences: unsigned integers with a BLANK become floats too, since undefined pixels are NaN here; a
+        BLANK of 0 counts, which astropy overlooks.
         """
         if self.bitpix < 0 or self.plain:
             return self.stored.newbyteorder("=")

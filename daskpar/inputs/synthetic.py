@@ -26,8 +26,8 @@ _WIDTH = {2: 1.2871885058111654, 3: 1.0196490570679173, 4: 0.8699588840921645}
 class SyntheticImages(BaseModel):
     """What to simulate; the defaults make 16 small frames in a fraction of a second.
 
-    Counts are in adu. Stars have Moffat profiles and fluxes drawn from N(>f) ∝ 1/f; the noise is Gaussian with
-    the variance ``signal / gain + read_noise²``, which for the default sky is Poisson noise in all but name.
+    Counts are in adu. Stars have Moffat profiles and fluxes drawn from N(>f) ∝ 1/f; the noise is Gaussian
+    with the variance ``signal / gain + read_noise²``, at the default sky Poisson noise in all but name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,8 +55,8 @@ class SyntheticImages(BaseModel):
 class SyntheticFrame(NamedTuple):
     """One frame and the truth about it.
 
-    ``data`` is of the dtype of the description; ``truth`` (float64) holds stars and sky without noise, the same
-    in all frames; ``cosmic_rays`` and ``bad_pixels`` are boolean. All have the shape of the description.
+    ``data`` is of the dtype of the description; ``truth`` (float64) holds stars and sky without noise, the
+    same in all frames; ``cosmic_rays`` and ``bad_pixels`` are boolean. All have the shape of the description.
     """
 
     data: NDArray[Any]

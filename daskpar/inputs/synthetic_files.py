@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskpar.errors import OutputError
+from daskpar.inputs import synthetic
 from daskpar.inputs.fits_header import BLOCK
 from daskpar.inputs.synthetic import SyntheticImages, synthetic_frame
 
@@ -21,7 +23,9 @@ _OVERHEAD = 10.0
 _PIXEL_DEGREES = 0.4 / 3600
 
 
-def write_synthetic(spec: SyntheticImages, folder: str | os.PathLike[str], seed: int | None = None) -> list[str]:
+def write_synthetic(
+    spec: SyntheticImages, folder: str | os.PathLike[str], seed: int | None = None
+) -> list[str]:
     """Write the frames of a description as ``frame_00000.fits`` and so on.
 
     Parameters
@@ -103,7 +107,9 @@ def _sync_folder(folder: Path) -> None:
 def _header(spec: SyntheticImages, frame: int, seed: int) -> bytes:
     """Return a FITS header, padded; its SIMHASH tells which description, seed and frame it belongs to."""
     start = _START + timedelta(seconds=frame * (spec.exposure + _OVERHEAD))
-    identity = f"{spec.model_dump_json(exclude={'seed', 'n_frames'})} {seed} {frame}"
+    # The source of the simulation belongs to it: another version makes other frames.
+    code = hashlib.blake2b(inspect.getsource(synthetic).encode()).hexdigest()
+    identity = f"{code} {spec.model_dump_json(exclude={'seed', 'n_frames'})} {seed} {frame}"
     rows, columns = spec.shape
     unsigned = {"BZERO": 32768, "BSCALE": 1} if spec.dtype == "uint16" else {}
     cards: dict[str, bool | int | float | str] = {
