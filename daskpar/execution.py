@@ -61,8 +61,7 @@ class Execution:
     client: Client
     journal: Journal
     stored: dict[str, Stored] = field(default_factory=dict)
-    blocks_total: int = 0
-    blocks_done: int = 0
+    blocks: set[str] = field(default_factory=set)
 
     def run(self) -> xr.Dataset:
         """Compute all stages and return the last one's result, lazily assembled from the ledger."""
@@ -102,10 +101,9 @@ class Execution:
         graph = durable_graph(stage.collection, analysis.build, self.prepared.identity)
         work = BlockWork(str(self.prepared.run.ledger), analysis.preview, started_before)
         tasks, targets = graph.todo(self.stored, work)
-        self.blocks_total += len(graph.nodes)
-        self.blocks_done += len(graph.nodes) - len(targets)
+        self.blocks |= set(graph.nodes)  # a later stage may hold blocks of an earlier one again
         self.journal.event("stage", name=stage.name, blocks=len(graph.nodes), to_compute=len(targets))
-        self.journal.update(stage=stage.name, blocks_total=self.blocks_total, blocks_done=self.blocks_done)
+        self.journal.update(stage=stage.name, **self._progress(len(targets)))
         if targets:
             self._receive(self.client.get(tasks, list(targets), sync=False), targets, graph)
         return graph
@@ -123,16 +121,18 @@ class Execution:
                 if future.status != "finished":
                     failures.append(self._failure(future, graph.label(targets[future.key])))
                 future.release()
-            self.journal.update(blocks_done=self.blocks_done, failures=len(failures))
+            self.journal.update(**self._progress(waiting.count()), failures=len(failures))
             if len(failures) >= FAILURES_BEFORE_STOP or any(isinstance(f, ClusterGone) for f in failures):
                 break
         if failures:
             raise type(failures[0])(faults=faults_of(failures))
 
+    def _progress(self, waiting: int) -> dict[str, int]:
+        return {"blocks_total": len(self.blocks), "blocks_done": len(self.blocks) - waiting}
+
     def _note(self, receipt: dict[str, Any]) -> None:
         stored: Stored = receipt.pop("stored")
         self.stored[stored.key] = stored
-        self.blocks_done += 1
         self.journal.event("block", **receipt, digest=stored.digest)
 
     def _failure(self, future: Future, label: str) -> DaskparError:
