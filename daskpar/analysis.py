@@ -87,6 +87,8 @@ class Analysis:
     code : callable, optional
         ``code(options)`` lists the ``module:function`` names in the options. They are the user's code: imported only
         when allowed, copied into the run, and part of what must not change.
+    warnings : callable, optional
+        ``warnings(record, options)`` lists what is odd but allowed; shown by ``daskpar validate`` and ``run``.
     by_hand : mapping of str to str
         The versions without dask, as ``module:function``, by name.
     bits : {"everywhere", "per_cpu"}
@@ -105,6 +107,7 @@ class Analysis:
     preview: Callable[[Any], Any] | None = None
     cost: Callable[[Any, Any], Any] | None = None
     code: Callable[[Any], list[str]] | None = None
+    warnings: Callable[[Any, Any], list[str]] | None = None
     by_hand: Mapping[str, str] = field(default_factory=dict)
     bits: Literal["everywhere", "per_cpu"] = "everywhere"
 
