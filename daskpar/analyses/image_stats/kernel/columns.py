@@ -1,0 +1,92 @@
+"""The loop over the tiles of a band: load, sort, reject, combine."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .compiled import LANES, Array, compiled
+from .finish import count_rejected, finish_tile
+from .load import Unit, load_tile
+from .moments import moments
+from .network import sort_tile
+from .options import Rejection
+from .sigma_clip import Bounds, clip_tile
+from .state import Few, new_state
+
+NONE, SIGMA_CLIP = 0, 1
+
+
+class Output(NamedTuple):
+    """Planes of a band, flat over its pixels, and the table of frames."""
+
+    combined: Array
+    uncertainty: Array
+    count: Array
+    rejected_low: Array
+    rejected_high: Array
+    frame_low: Array
+    frame_high: Array
+
+
+class Scratch(NamedTuple):
+    """Memory for one tile: the values in frame order, sorted, and of the few pixels that need more work."""
+
+    values: Array
+    ranked: Array
+    few: Array
+    bits: Array
+    floats: Array
+    signed: Array
+
+
+@compiled
+def combine_columns(
+    source: Array, unit: Unit, masks: Array, affine: Array, rule: Rejection, method: int, percent: float,
+    scratch: Scratch, out: Output,
+) -> None:  # fmt: skip
+    """Combine all pixels of a band.
+
+    Parameters
+    ----------
+    source, unit, masks, affine
+        The frames; see `load_tile`.
+    rule : Rejection
+        What to reject.
+    method, percent : int, float
+        What to compute from the rest.
+    scratch : Scratch
+        Tiles of `padded_rows` rows filled with +inf.
+    out : Output
+        Results.
+    """
+    n, pixels = source.shape
+    s, few = new_state(), Few(np.zeros(LANES, np.int64), scratch.few, np.zeros(LANES, np.int32), new_state())
+    b = Bounds(
+        np.zeros(LANES), np.zeros(LANES), np.zeros(LANES), np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)
+    )
+    count = np.zeros(LANES, np.int32)
+    for start in range(0, pixels, LANES):
+        lanes = min(LANES, pixels - start)
+        end = start + lanes
+        load_tile(
+            source, unit, masks, affine, start, lanes, scratch.bits, scratch.floats, scratch.signed,
+            scratch.values, count,
+        )  # fmt: skip
+        sort_tile(scratch.values, scratch.ranked, n)
+        s.first[:] = 0
+        s.last[:] = count
+        moments(scratch.ranked, lanes, s)
+        if rule.kind == SIGMA_CLIP:
+            active = clip_tile(scratch.ranked, lanes, n, rule, s, b, few)
+            count_rejected(
+                scratch.values, scratch.ranked, n, few.index[:active], s, count, out.frame_low, out.frame_high
+            )
+        finish_tile(
+            scratch.ranked, lanes, method, percent, s, out.combined[start:end], out.uncertainty[start:end]
+        )
+        for j in range(lanes):
+            out.count[start + j] = s.last[j] - s.first[j]
+            out.rejected_low[start + j] = s.first[j]
+            out.rejected_high[start + j] = count[j] - s.last[j]
