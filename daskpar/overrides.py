@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -44,6 +45,9 @@ def _assigned(data: Any, path: tuple[str, ...], value: Any) -> dict[str, Any]:
     return {**data, path[0]: below}
 
 
+_QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*\"""")
+
+
 def parse_value(text: str) -> Any:
     """Parse one value under the same rules, as it may follow ``key:`` on one line; for ``--set``.
 
@@ -54,6 +58,8 @@ def parse_value(text: str) -> Any:
     """
     if "\n" in text or not text.strip():
         raise ValueError("has no value on its line; write null for none")
+    if re.search(r"(^|\s)#", _QUOTED.sub("", text)):
+        raise ValueError("holds a comment sign (#); put the text in double quotes")
     try:
         # The line break keeps a comment sign or an open bracket from swallowing the end.
         return parse_yaml(f"value: {text}\n").data["value"]

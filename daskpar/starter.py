@@ -148,7 +148,13 @@ _LIMITS = {
     "exclusiveMaximum": "below {}",
     "maximum": "at most {}",
 }
-_TYPES = {"boolean": "true or false", "integer": "a whole number", "number": "a number", "null": "null"}
+_TYPES = {
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "null": "null",
+}
 
 
 def _allowed(part: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./+-]*")
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./+*-]*")
 # Words that some YAML reader takes for something else than text.
 _RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _UNPRINTABLE = re.compile(r"[\x7f-\x9f\ufeff\ufffe\uffff\u2028\u2029]")

@@ -1,4 +1,4 @@
-"""Recipes that must be refused: every one with its place, what is wrong and what to do, and nothing executed."""
+"""Recipes that must be refused: each with its place, what is wrong and what to do, and nothing executed."""
 
 import os
 import sys
@@ -104,7 +104,11 @@ BAD = {
     "option fraction": ("options: {combine: {maxiters: 2.5}}\n", "options.combine.maxiters", "whole number"),
     "option below": ("options: {combine: {sigma: -1}}\n", "options.combine.sigma", "above 0"),
     "option NaN": ("options: {combine: {sigma: .nan}}\n", "options.combine.sigma", "is not allowed"),
-    "option choice": ("options: {combine: {method: meen}}\n", "options.combine.method", "did you mean 'mean'?"),
+    "option choice": (
+        "options: {combine: {method: meen}}\n",
+        "options.combine.method",
+        "did you mean 'mean'?",
+    ),
     "option empty": ("options: {combine: {method: }}\n", "options.combine.method", "mean"),
     "option of a validator": ("options: {edges: [3, 1]}\n", "options.edges", "sort them"),
     "option in a list": ("options: {edges: [1, x]}\n", "5:22 options.edges[1]", "not a number"),

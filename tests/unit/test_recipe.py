@@ -87,7 +87,11 @@ def test_the_digest_follows_the_meaning_not_the_notation(path, tmp_path):
 @pytest.mark.parametrize(
     ("assignment", "key", "value"),
     [
-        ("options.combine.sigma=3", "combine", {"sigma": 3.0, "maxiters": 5, "method": "median", "weights": False}),
+        (
+            "options.combine.sigma=3",
+            "combine",
+            {"sigma": 3.0, "maxiters": 5, "method": "median", "weights": False},
+        ),
         ("options.edges=[1, 2, 4]", "edges", [1.0, 2.0, 4.0]),
         ("options.combine=null", "combine", None),
         ("options.frame_stats.maxiters=null", "frame_stats", {"sigma": 3.0, "maxiters": None}),
@@ -108,17 +112,26 @@ def test_later_settings_win_and_the_file_is_untouched(path):
     [
         ("options.combine.sigma=three", "--set options.combine.sigma: 'three' is not a number"),
         ("options.combine.sigm=3", "--set options.combine.sigm: unknown key 'sigm'; did you mean 'sigma'?"),
-        ("options.combine={sigm: 3}", "--set options.combine.sigm: unknown key 'sigm'; did you mean 'sigma'?"),
+        (
+            "options.combine={sigm: 3}",
+            "--set options.combine.sigm: unknown key 'sigm'; did you mean 'sigma'?",
+        ),
         ("options.combine.weights=yes", "--set options.combine.weights: 'yes' is a text here; write true or"),
         ("options.combine.sigma=", "--set options.combine.sigma: has no value"),
         ("options.combine.sigma=[1", "--set options.combine.sigma: a bracket is not closed"),
         ("options.combine.sigma=!!int 3", "--set options.combine.sigma: the tag"),
         ("options.combine.sigma=1\n2", "--set options.combine.sigma: has no value on its line"),
-        ("options.combine.sigma.x=1", "--set options.combine.sigma.x: stands below a value that is no mapping"),
+        (
+            "options.combine.sigma.x=1",
+            "--set options.combine.sigma.x: stands below a value that is no mapping",
+        ),
         ("options.combine.sigma", "--set: 'options.combine.sigma' is not of the form key=value"),
         ("=3", "--set: '=3' is not of the form"),
         ("a..b=3", "--set: 'a..b=3' is not of the form"),
-        ("analysis=image_stat", "--set analysis: there is no analysis 'image_stat'; did you mean 'image_stats'?"),
+        (
+            "analysis=image_stat",
+            "--set analysis: there is no analysis 'image_stat'; did you mean 'image_stats'?",
+        ),
         ("outputs=[a.txt]", "--set outputs[0]: 'a.txt' has no known suffix"),
         ("name=01", "--set name: 01 begins with a zero"),
         ("name=a # b", "--set name: "),
@@ -169,7 +182,8 @@ def test_inputs_of_an_analysis(model, inputs, resolved):
 
 
 @pytest.mark.parametrize(
-    ("model", "inputs"), [(_Whole, {"grid": {}}), (_Nothing, {"files": "x"}), (_Own, {"hdus": 1, "file": "x"})]
+    ("model", "inputs"),
+    [(_Whole, {"grid": {}}), (_Nothing, {"files": "x"}), (_Own, {"hdus": 1, "file": "x"})],
 )
 def test_inputs_an_analysis_does_not_know(model, inputs):
     analysis = SimpleNamespace(name="a", options=None, inputs=model)

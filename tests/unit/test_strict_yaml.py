@@ -18,7 +18,9 @@ from daskpar.yaml_text import dump_yaml, scalar_text
 TEXTS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=30)
 SCALARS = st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False) | TEXTS
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4), max_leaves=12
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
 )
 
 
@@ -82,7 +84,9 @@ def test_numbers_that_would_change_are_refused(text):
         plain_value(text)
 
 
-@pytest.mark.parametrize("word", ["yes", "No", "null", "1", "1.5", "", "a: b", "#x", "- a", "&a", "30:00", "é"])
+@pytest.mark.parametrize(
+    "word", ["yes", "No", "null", "1", "1.5", "", "a: b", "#x", "- a", "&a", "30:00", "é"]
+)
 def test_ambiguous_texts_are_quoted(word):
     assert scalar_text(word) == f'"{word}"'
 
@@ -135,7 +139,9 @@ def test_a_large_honest_file_is_read(tmp_path):
     assert len(read_yaml(path).data["files"]) == 10_000
 
 
-@pytest.mark.parametrize("text", [f"a: [{'1,' * MAX_NODES}]", "a:\n" + "  x y\n" * 30_000, "a: " + "[" * 5000])
+@pytest.mark.parametrize(
+    "text", [f"a: [{'1,' * MAX_NODES}]", "a:\n" + "  x y\n" * 30_000, "a: " + "[" * 5000]
+)
 def test_bounds_on_what_is_parsed(text):
     with pytest.raises(RecipeError, match=r"more than \d+"):
         parse_yaml(text)
