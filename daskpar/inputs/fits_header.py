@@ -76,7 +76,7 @@ class Header:
 
     def _value(self, key: str, place: int) -> Value | None:
         card = self.raw[place : place + CARD].decode("latin-1")
-        if card[8:10] != "= ":
+        if card[8:10] != "= " or key in ("COMMENT", "HISTORY", ""):
             return None
         text = card[10:].lstrip()
         if text.startswith("'"):

@@ -48,7 +48,7 @@ def frame_meta(header: Header, primary: Header) -> FrameMeta:
     unreadable: list[str] = []
 
     def value(key: str) -> Value | None:
-        for source in (header, primary):
+        for source in dict.fromkeys((header, primary)):
             try:
                 if (found := source.get(key)) is not None:
                     return found

@@ -14,7 +14,6 @@ from daskpar.errors import InputError
 from daskpar.inputs.file_access import OpenFile, opened, read_exactly
 from daskpar.inputs.image_decode import inflate, untile
 from daskpar.inputs.image_record import ImageStack, PlaneName
-
 from daskpar.inputs.pixel_format import PixelFormat
 
 
@@ -179,7 +178,7 @@ def read_mask_rows(stack: ImageStack, frame: int, start: int, stop: int) -> NDAr
         # As unsigned numbers, so that the sign bit can be chosen like any other.
         unsigned = values.view(f"u{values.itemsize}")
         values = unsigned & unsigned.dtype.type(stack.dq_bits & ((1 << (8 * values.itemsize)) - 1))
-    return np.not_equal(values, 0)
+    return np.asarray(values != 0)
 
 
 def read_band(
