@@ -40,8 +40,8 @@ def write(
     suffix : str
         ``.png``.
     plot : function (dataset, figure), optional
-        Draws on an empty matplotlib Figure with constrained layout. Default: the first image over (y, x), else
-        the columns over the dimension with most variables, else the scalars as text.
+        Draws on an empty matplotlib Figure with constrained layout. Default: the first image over (y, x),
+        else the columns over the dimension with most variables, else the scalars as text.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -55,13 +55,13 @@ def _abscissa(
     if own is None or own.values.ndim > 1 or not np.isfinite(own.values).all():
         return np.arange(length), dimension, False
     label = f"{dimension} [{own.unit}]" if own.unit else dimension
-    low, high = own.values.min(initial=np.inf), own.values.max(initial=-np.inf)
-    return own.values, label, own.values.dtype.kind == "f" and 0 < 10 * low <= high
+    x = own.values.astype(np.float64)
+    return x, label, bool(length and x.min() > 0 and x.max() / x.min() >= 10 and own.values.dtype.kind == "f")
 
 
 def _spans_decades(values: np.ndarray[Any, Any]) -> bool:
-    low, high = values.min(initial=np.inf), values.max(initial=-np.inf)
-    return bool(0 < 100 * low <= high)
+    """Tell whether all values are positive and span a factor of 100."""
+    return bool(values.size and values.min() > 0 and values.max() / values.min() >= 100)
 
 
 def _draw_column(
