@@ -1,0 +1,124 @@
+"""A Dataset into files: the suffix chooses the format; each is complete or absent, and says what made it.
+
+A format is a module with two functions, ``write(dataset, path, provenance)`` and ``read_provenance(path)``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from daskpar.atomic import output_errors, replacing, replacing_folder, sweep
+from daskpar.errors import InputError
+from daskpar.outputs.names import FOLDERS, FORMATS, check_outputs
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    Selection = Callable[[xr.Dataset], xr.Dataset]
+    Plot = Callable[[xr.Dataset, Any], None]
+
+__all__ = ["check_outputs", "read_provenance", "write_outputs"]
+
+
+def write_outputs(
+    dataset: xr.Dataset,
+    names: Sequence[str],
+    folder: str | Path,
+    *,
+    overwrite: bool,
+    provenance: Mapping[str, Any],
+    select: Mapping[str, Selection] | None = None,
+    plot: Plot | None = None,
+) -> list[Path]:
+    """Write a result as the files that a recipe names.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        May be dask-backed. Images are read band by band, in this thread, and are never in memory as a whole.
+    names : sequence of str
+        File names relative to `folder`, with a suffix of `FORMATS`. A table is over the dimension with most
+        variables.
+    folder : path
+        Made if it is missing.
+    overwrite : bool
+        Whether files that exist are replaced.
+    provenance : mapping
+        As `daskpar.provenance.provenance` makes it; `read_provenance` returns it.
+    select : mapping of str to function, optional
+        For the stem of a name, what part of the dataset its file shows. Default: all that fits the format.
+    plot : function (dataset, figure), optional
+        Draws a ``.png`` on an empty matplotlib Figure. Default: a preview of the first image, else of the
+        columns.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order of `names`.
+
+    Raises
+    ------
+    RecipeError
+        A name is not allowed, or nothing in the result fits its format.
+    UsageError
+        A file exists and `overwrite` is false.
+    OutputError
+        A file could not be written. It is as it was before; those written earlier are complete.
+    """
+    check_outputs(names, folder, overwrite)
+    folder = Path(folder)
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+    written = []
+    for name in names:
+        path = folder / name
+        part = (select or {}).get(path.stem, _everything)(dataset)
+        _write(part, path, overwrite, provenance, plot)
+        written.append(path)
+    return written
+
+
+def _everything(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset
+
+
+def _write(
+    dataset: xr.Dataset, path: Path, overwrite: bool, provenance: Mapping[str, Any], plot: Plot | None
+) -> None:
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    kind = importlib.import_module(FORMATS[path.suffix])
+    place = replacing_folder if path.suffix in FOLDERS else replacing
+    options = {"plot": plot} if path.suffix == ".png" else {}
+    with place(path, overwrite) as temporary:
+        kind.write(dataset, temporary, provenance, suffix=path.suffix, **options)
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """Read back the provenance that an output carries.
+
+    Raises
+    ------
+    InputError
+        There is no such file, daskpar did not write it, or it is damaged.
+    """
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise InputError("is not an output of daskpar", f"known are {' '.join(FORMATS)}", path=path)
+    if not path.exists():
+        raise InputError("there is no such file", path=path)
+    kind = importlib.import_module(FORMATS[path.suffix])
+    try:
+        read: dict[str, Any] = kind.read_provenance(path)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"carries no readable provenance ({type(error).__name__}: {error})",
+            "was it written by daskpar, and is it whole?",
+            path=path,
+        ) from error
+    return read
