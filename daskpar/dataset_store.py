@@ -35,7 +35,8 @@ def save(dataset: xr.Dataset, folder: Path) -> str:
         NaN and +0.0. Coordinates and attributes hold paths and times, and do not enter.
     """
     whole = hashlib.sha256()
-    layout: dict[str, Any] = {"attrs": _plain(dataset.attrs), "variables": {}, "coords": []}
+    order = list(map(str, dataset.variables))
+    layout: dict[str, Any] = {"attrs": _plain(dataset.attrs), "order": order, "variables": {}, "coords": []}
     with replacing_folder(folder) as temporary:
         for number, name in enumerate(sorted(map(str, dataset.variables))):
             variable = dataset.variables[name]
@@ -59,7 +60,7 @@ def open_saved(folder: Path) -> xr.Dataset:
     layout = json.loads((folder / "dataset.json").read_text())
     variables = {
         name: xr.Variable(entry["dims"], _lazy(folder / entry["file"], entry), entry["attrs"])
-        for name, entry in layout["variables"].items()
+        for name, entry in ((name, layout["variables"][name]) for name in layout["order"])
     }
     coords = {name: variables.pop(name) for name in layout["coords"]}
     return xr.Dataset(variables, {n: v.compute() for n, v in coords.items()}, layout["attrs"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -101,12 +102,8 @@ def begin(
         Whether results may replace files in `output`.
     """
     site = profile_model(profile)
-    if allow_code:
-        _put_first(Path(recipe).parent if isinstance(recipe, str | Path) else Path.cwd())
+    loaded, analysis = _checked(recipe, settings, allow_code)
     with _nothing_left_behind() as made:
-        loaded = load_recipe(recipe, settings, allow_code)
-        analysis = load_analysis(loaded.analysis, allow_code)
-        _refuse_code(analysis, _options(analysis, loaded), allow_code)
         run = create_run(loaded.name, runs_folder(runs))
         made.append(run.path)
         folder = Path(output).absolute() if output is not None else run.path / "results"
@@ -114,6 +111,55 @@ def begin(
         prepared = _prepared(run, loaded, site, analysis, folder, overwrite)
         _write_beginning(prepared, recipe, allow_code)
     return prepared
+
+
+def prepare_nothing(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    profile: str | Path | Profile,
+    scratch: Path,
+    *,
+    settings: Sequence[str] = (),
+    allow_code: bool = False,
+) -> Prepared:
+    """Check everything about a recipe as `begin` does, without a run: for ``validate`` and ``plan``.
+
+    Generated input goes to `scratch`, which the caller removes.
+    """
+    site = profile_model(profile)
+    loaded, analysis = _checked(recipe, settings, allow_code)
+    return _prepared(RunDirectory(scratch), loaded, site, analysis, scratch, False)
+
+
+def check(
+    recipe: str | Path, profile: str | Path | Profile = "local", *, settings: Sequence[str] = (), allow_code: bool = False
+) -> tuple[Recipe, list[str]]:
+    """Check a recipe and a profile; return the recipe and what is odd but allowed. Input is looked at if it is there.
+
+    Raises
+    ------
+    daskpar.errors.DaskparError
+        With all faults.
+    """
+    profile_model(profile)
+    loaded, _ = _checked(recipe, settings, allow_code)
+    with tempfile.TemporaryDirectory(prefix="daskpar-validate-") as scratch:
+        try:
+            prepared = prepare_nothing(loaded, profile, Path(scratch), allow_code=allow_code)
+        except InputError as error:
+            return loaded, [str(fault) for fault in error.faults]
+    found = prepared.analysis.warnings
+    return loaded, found(prepared.record, prepared.options) if found is not None else []
+
+
+def _checked(
+    recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str], allow_code: bool
+) -> tuple[Recipe, Analysis]:
+    if allow_code:
+        _put_first(Path(recipe).parent if isinstance(recipe, str | Path) else Path.cwd())
+    loaded = load_recipe(recipe, settings, allow_code)
+    analysis = load_analysis(loaded.analysis, allow_code)
+    _refuse_code(analysis, _options(analysis, loaded), allow_code)
+    return loaded, analysis
 
 
 def reopen(

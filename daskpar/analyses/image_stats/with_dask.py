@@ -174,7 +174,7 @@ def combine(
     settings = {
         "method": method, "rejection": rejection, "sigma": sigma, "maxiters": maxiters, "center": center, "scale": scale,
     }  # fmt: skip
-    kernel.rejection(rejection, **{k: v for k, v in settings.items() if k not in ("method", "rejection")})
+    kernel.rejection(rejection, **{name: settings[name] for name in _RULE})  # refuses what is out of range, here
     bands, blocks = _combine_blocks(stack, settings)
     dtype = np.dtype(np.float32 if _is_narrow(stack.dtype) else np.float64)
     dtypes = dict.fromkeys(PIXEL_VARIABLES, np.dtype(np.int32)) | {"combined": dtype, "uncertainty": dtype}
@@ -226,19 +226,23 @@ def combine_files(record: ImageStack, start: int, stop: int, settings: Mapping[s
     """Combine a band of rows of all frames, read here; where the frames are plain, the kernel swaps and scales."""
     masks = read_masks(record, start, stop) if record.mask is not None else None
     if record.data.stored is None or len(record.data.formats) > 1:
-        return kernel.combine_band(read_band(record, start, stop), masks=masks, **settings)
+        return _combined(read_band(record, start, stop), settings, masks=masks)
     form = record.data.formats[0]
-    raw = read_band_raw(record, start, stop)
-    if form.bscale == 1 and form.bzero == 0 and form.blank is None:
-        return kernel.combine_band(raw, masks=masks, **settings)
-    return kernel.combine_band(
-        raw, masks=masks, bscale=form.bscale, bzero=form.bzero, blank=form.blank, **settings
-    )
+    units = {"bscale": form.bscale, "bzero": form.bzero, "blank": form.blank}
+    return _combined(read_band_raw(record, start, stop), settings, masks=masks, **units)
 
 
 def combine_array(frames: np.ndarray[Any, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Combine a band of rows of all frames that the graph hands over."""
-    return kernel.combine_band(np.ascontiguousarray(frames), **settings)
+    return _combined(np.ascontiguousarray(frames), settings)
+
+
+def _combined(frames: np.ndarray[Any, Any], settings: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    rule = kernel.rejection(settings["rejection"], **{name: settings[name] for name in _RULE})
+    return kernel.combine_band(frames, method=settings["method"], rejection=rule, **more)
+
+
+_RULE = ("sigma", "maxiters", "center", "scale")
 
 
 def _banded(
