@@ -43,6 +43,7 @@ class Durable:
     label: str
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
         return self.function(*args, **kwargs)
 
 
@@ -50,9 +51,9 @@ class Durable:
 class Stage:
     """What a `build` yields when later blocks need stored results of earlier ones.
 
-    `build` is then a generator: ``result = yield Stage("scales", collection)`` has the run compute and store the
-    collection's durable nodes, and receives the finished Dataset. What the generator returns is the last stage; if it
-    returns nothing, the last one it yielded is.
+    `build` is then a generator: ``result = yield Stage("scales", collection)`` has the run compute and store
+    the collection's durable nodes, and receives the finished Dataset. What the generator returns is the last
+    stage; if it returns nothing, the last one it yielded is.
 
     Attributes
     ----------
@@ -124,8 +125,8 @@ def _word(label: str) -> str:
 def code_digest(function: Callable[..., Any]) -> str:
     """Return a digest of the source behind a function: its module and the modules beside it that it imports.
 
-    A function without a source file (typed into a notebook or an interpreter) is known by its bytecode and the
-    values it closes over.
+    A function without a source file (typed into a notebook or an interpreter) is known by its bytecode and
+    the values it closes over.
     """
     if isinstance(function, partial):
         return digest_of([code_digest(function.func), tokenize(function.args, function.keywords)])
@@ -193,7 +194,11 @@ def _imports(path: Path, module: str) -> Iterator[str]:
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield all nodes of a syntax tree except those under ``if TYPE_CHECKING``, which never run."""
     for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+        if (
+            isinstance(child, ast.If)
+            and isinstance(child.test, ast.Name)
+            and child.test.id == "TYPE_CHECKING"
+        ):
             continue
         yield child
         yield from _statements(child)

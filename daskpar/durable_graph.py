@@ -1,11 +1,11 @@
-"""Graph surgery: split a lazy collection into the blocks to compute and store, and the assembly from the ledger.
+"""Graph surgery: split a lazy collection into blocks to store, and the assembly from the ledger.
 
     collection ──► DurableGraph ──► todo(stored): tasks that compute, store and return receipts
                                 └─► assembly(stored): the collection again, each durable node a load
 
-What only fed a stored node is culled, so it never runs. A collection without any durable node is durable at its
-outputs: each chunk of the result is one. Everything here works on dask's task specification; a test fails when
-dask changes it.
+What only fed a stored node is culled, so it never runs. A collection without any durable node is durable at
+its outputs: each chunk of the result is one. Everything here works on dask's task specification; a test
+fails when dask changes it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DurableGraph:
 
     def label(self, key: str) -> str:
         """Return what the block with this record key is, for people."""
-        durable: Durable = self.graph[self.nodes[key]].func  # type: ignore[attr-defined]
+        durable: Durable = self.graph[self.nodes[key]].func
         return durable.label
 
     def needed(self, stored: Mapping[str, Stored]) -> list[str]:
@@ -56,8 +56,9 @@ class DurableGraph:
     def todo(self, stored: Mapping[str, Stored], work: Callable[..., Any]) -> tuple[Graph, dict[Any, str]]:
         """Return the graph of what is missing, and its targets as ``{task key: record key}``.
 
-        Each target calls ``work(durable, *arguments)``, which stores the partial and returns a receipt with the
-        handle under ``"stored"``; nodes that depend on a durable node get the stored partial, read on demand.
+        Each target calls ``work(durable, *arguments)``, which stores the partial and returns a receipt with
+        the handle under ``"stored"``; nodes that depend on a durable node get the stored partial, read on
+        demand.
         """
         graph = self._with_loads(stored)
         targets = {}
@@ -65,7 +66,7 @@ class DurableGraph:
             node = self.nodes[key]
             task = self.graph[node]
             target = f"store-{node}" if isinstance(node, str) else ("store-" + node[0], *node[1:])
-            graph[target] = Task(target, work, task.func, *task.args, **task.kwargs)  # type: ignore[attr-defined]
+            graph[target] = Task(target, work, task.func, *task.args, **task.kwargs)
             graph[node] = Task(node, _stored_in, TaskRef(target))
             targets[target] = key
         return cull(graph, list(targets)), targets
@@ -104,8 +105,8 @@ def durable_graph(collection: Any, owner: Callable[..., Any], identity: Any) -> 
     collection : dask collection
         An `xarray.Dataset`, a `Delayed` or any other.
     owner : callable
-        The function whose code the chunks' keys hold (the analysis' `build`), used only where the build made no
-        durable node itself.
+        The function whose code the chunks' keys hold (the analysis' `build`), used only where the build made
+        no durable node itself.
     identity : JSON-like
         Options and input identity, for those keys.
     """

@@ -1,11 +1,11 @@
 """Run a prepared recipe with a client: stage by stage, block by durable block. Where all parts meet.
 
-    for each stage of build(record, options):
-        split its graph into blocks and assembly          durable_graph
-        submit what the ledger does not hold              block, on the workers
-        note each receipt as it comes                     journal
-        assemble the stage's Dataset from the ledger      dataset_store
-    write outputs                                         outputs
+for each stage of build(record, options):
+split its graph into blocks and assembly          durable_graph
+submit what the ledger does not hold              block, on the workers
+note each receipt as it comes                     journal
+assemble the stage's Dataset from the ledger      dataset_store
+write outputs                                         outputs
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from distributed.scheduler import KilledWorker
 from distributed.worker import thread_state
 
-from daskpar import dataset_store, ledger
+from daskpar import ledger
 from daskpar.block import BlockWork
 from daskpar.durable import Stage
 from daskpar.durable_graph import DurableGraph, durable_graph
@@ -62,6 +62,7 @@ class Execution:
     journal: Journal
     stored: dict[str, Stored] = field(default_factory=dict)
     blocks: set[str] = field(default_factory=set)
+    result: xr.Dataset = field(default_factory=xr.Dataset)
 
     def run(self) -> xr.Dataset:
         """Compute all stages and return the last one's result, lazily assembled from the ledger."""
@@ -69,10 +70,9 @@ class Execution:
         self.client.register_plugin(_MarkSecondStarts())
         if self.prepared.run.code.is_dir():
             self.client.register_plugin(_CodeFirst(str(self.prepared.run.code)))
-        result = xr.Dataset()
-        for stage in self._stages(lambda: result):
-            result = self._assembled(self._compute(stage))
-        return result
+        for stage in self._stages():
+            self.result = self._assembled(self._compute(stage))
+        return self.result
 
     def _read_ledger(self) -> dict[str, Stored]:
         stored, damage = ledger.scan(self.prepared.run.ledger)
@@ -80,17 +80,18 @@ class Execution:
             self.journal.event("damaged", message=line)
         return stored
 
-    def _stages(self, result: Any) -> Iterator[Stage]:
+    def _stages(self) -> Iterator[Stage]:
         """Yield the stages of the build; a generator gets each stage's result back before it goes on."""
-        built = self.prepared.build()
+        built: Any = self.prepared.build()
         if not inspect.isgenerator(built):
             yield Stage("blocks", built)
             return
         try:
-            stage = next(built)
+            generator: Generator[Stage, xr.Dataset, Any] = built
+            stage = next(generator)
             while True:
                 yield stage
-                stage = built.send(result())
+                stage = generator.send(self.result)
         except StopIteration as end:
             if end.value is not None:
                 yield Stage("blocks", end.value)
@@ -164,12 +165,14 @@ def block_error(error: BaseException | None, label: str) -> DaskparError:
     if isinstance(error, KilledWorker):
         return ClusterError(
             f"{what} ended its worker {error.allowed_failures + 1} times",
-            "it may need more memory than a worker has, or crash in compiled code; see logs/, then daskpar resume",
+            "it may need more memory than a worker has, or crash in compiled code; see daskpar logs",
         )
     if error is None or isinstance(error, FutureCancelledError | TimeoutError | OSError):
         return ClusterGone(f"{what} was lost with its cluster: {error}", "daskpar resume continues the run")
     if isinstance(error, MemoryError):
-        return ClusterError(f"{what} needs more memory than there is", "give workers more memory, then resume")
+        return ClusterError(
+            f"{what} needs more memory than there is", "give workers more memory, then resume"
+        )
     return AnalysisError(
         f"{what} raised {type(error).__name__}: {error}", "mend the function; the other blocks are saved"
     )
@@ -181,7 +184,7 @@ def faults_of(errors: list[DaskparError]) -> list[Fault]:
 
 
 class _CodeFirst(WorkerPlugin):  # type: ignore[misc]
-    """Puts the run's copy of the user's modules first on the path of every worker, also of those that come later."""
+    """Puts the run's copy of the user's modules first on the path of every worker, also of later ones."""
 
     name = "daskpar-code-first"
 
@@ -198,7 +201,8 @@ class _MarkSecondStarts(SchedulerPlugin):  # type: ignore[misc]
     """Marks block tasks whose worker died, so that their next start looks into the ledger first.
 
     A worker can die between storing a record and the driver hearing of it. Looking into the ledger at every
-    start would cost a listing a task; the scheduler knows which ones need it, and tells the worker with the task.
+    start would cost a listing a task; the scheduler knows which ones need it, and tells the worker with the
+    task.
     """
 
     name = "daskpar-second-starts"

@@ -2,10 +2,12 @@
 
 A *record* is one partial, a dict of arrays, with the key that says what it is and a checksum of every byte::
 
-    magic 8 | key 20 | header length u32 | payload length u64 | digest of all this and the header 32 | header | payload
+    magic 8 | key 20 | header length u32 | payload length u64 | digest of all this and the header 32 | header
+    | payload
 
-The header is JSON: name, dtype, shape, offset and SHA-256 of each array; the payload holds the arrays in C order,
-little-endian. The digest seals the header, and through it the arrays, so one array can be read and checked alone.
+The header is JSON: name, dtype, shape, offset and SHA-256 of each array; the payload holds the arrays in C
+order, little-endian. The digest seals the header, and through it the arrays, so one array can be read and
+checked alone.
 
 Records below `SMALL` bytes are appended to the *segment* of the worker process that made them, an append-only
 file; larger ones are files of their own. Both are on disk (fsync) before `store` returns. Nothing is ever
@@ -137,7 +139,7 @@ def scan(folder: str | Path) -> tuple[dict[str, Stored], list[str]]:
 
 
 def find(folder: str | Path, key: str) -> Stored | None:
-    """Return the record of one key if the ledger holds it undamaged, else None. Looks through all segments."""
+    """Return the record of one key if the ledger holds it undamaged, else None; looks through all of it."""
     folder = Path(folder)
     for path in [folder / "files" / key[:2] / f"{key}.rec", *sorted(folder.glob("segments/*.seg"))]:
         try:
@@ -172,7 +174,7 @@ def _storable(name: str, value: Any) -> NDArray[Any]:
 
 def _bytes(array: NDArray[Any]) -> memoryview:
     # Strings and dates have no buffer of their own kind: show the same memory as bytes.
-    return memoryview(array.reshape(-1).view(np.uint8)) if array.nbytes else memoryview(b"")
+    return memoryview(array.reshape(-1).view(np.uint8)) if array.nbytes else memoryview(b"")  # type: ignore[arg-type]
 
 
 def _read_header(file: Any, at: Stored | None = None) -> tuple[dict[str, Any], str, int, str]:
@@ -201,7 +203,9 @@ def _read_array(file: Any, entry: dict[str, Any], path: str, offset: int) -> NDA
     view = _bytes(array)
     got = file.readinto(view)
     if got != len(view) or hashlib.sha256(view).hexdigest() != entry["sha256"]:
-        raise DamagedRecord(f"array {entry['name']!r} of the record at byte {offset} does not match its checksum")
+        raise DamagedRecord(
+            f"array {entry['name']!r} of the record at byte {offset} does not match its checksum"
+        )
     return array
 
 
@@ -231,7 +235,7 @@ def _next_magic(file: Any, start: int, size: int) -> int:
         file.seek(begin)
         at = file.read(step + len(MAGIC) - 1).find(MAGIC)
         if at >= 0:
-            return begin + at
+            return int(begin + at)
     return size
 
 
@@ -302,7 +306,7 @@ def _segment(folder: Path) -> _Segment:
 def _open_segment(folder: Path) -> _Segment:
     path = folder / "segments" / f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:12]}.seg"
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, "xb", buffering=0)  # noqa: SIM115 - stays open as long as the process appends
+    file = open(path, "xb", buffering=0)
     parent = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(parent)

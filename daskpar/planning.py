@@ -1,4 +1,4 @@
-"""What a run would do, from headers alone: stages, blocks, tasks, bytes, memory, disk, time. Starts nothing."""
+"""What a run would do, from headers alone: stages, blocks, bytes, memory, disk, time. Starts nothing."""
 
 from __future__ import annotations
 
@@ -95,7 +95,11 @@ class Plan:
 
 
 def plan_recipe(
-    recipe: str | Path, profile: str | Path | Profile = "local", *, settings: Sequence[str] = (), allow_code: bool = False
+    recipe: str | Path,
+    profile: str | Path | Profile = "local",
+    *,
+    settings: Sequence[str] = (),
+    allow_code: bool = False,
 ) -> Plan:
     """Return what a run of a recipe would do; reads headers, writes nothing that stays."""
     scratch = Path(tempfile.mkdtemp(prefix="daskpar-plan-"))
@@ -118,10 +122,10 @@ def _plan(prepared: Prepared) -> Plan:
 
 
 def _stage_plans(prepared: Prepared) -> tuple[StagePlan, ...]:
-    built = prepared.build()
+    built: Any = prepared.build()
     if not inspect.isgenerator(built):
         return (_exact(Stage("blocks", built), prepared),)
-    first = next(built)
+    first: Any = next(built)
     built.close()
     return (_exact(first, prepared), StagePlan("later", exact=False))
 

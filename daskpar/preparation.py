@@ -1,7 +1,7 @@
-"""From a recipe and a profile to a run directory that a driver can start on, all faults found before any worker.
+"""From a recipe and a profile to a run directory; all faults are found before any worker starts.
 
-`begin` makes a new run; `reopen` loads one that exists, and refuses when its recipe, its input or the code behind it
-is no longer what it was.
+`begin` makes a new run; `reopen` loads one that exists, and refuses when its recipe, its input or the code
+behind it is no longer what it was.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from daskpar.analysis import Analysis, Where, analysis_names, load_analysis, loa
 from daskpar.atomic import write_bytes, write_text
 from daskpar.durable import code_files, digest_of
 from daskpar.errors import AnalysisError, InputError, RecipeError, UsageError
+from daskpar.input_paths import resolve_inputs
 from daskpar.outputs.names import FORMATS, check_outputs
 from daskpar.profile import Profile
 from daskpar.profile_lookup import load_profile
 from daskpar.provenance import provenance
-from daskpar.input_paths import resolve_inputs
 from daskpar.recipe import Recipe, difference
 from daskpar.rundir import EMPTY_STATE, RunDirectory, create_run, now, runs_folder
 from daskpar.yaml_text import dump_yaml
@@ -131,9 +131,15 @@ def prepare_nothing(
 
 
 def check(
-    recipe: str | Path, profile: str | Path | Profile = "local", *, settings: Sequence[str] = (), allow_code: bool = False
+    recipe: str | Path,
+    profile: str | Path | Profile = "local",
+    *,
+    settings: Sequence[str] = (),
+    allow_code: bool = False,
 ) -> tuple[Recipe, list[str]]:
-    """Check a recipe and a profile; return the recipe and what is odd but allowed. Input is looked at if it is there.
+    """Check a recipe and a profile; return the recipe and what is odd but allowed.
+
+    Input is looked at if it is there; what is wrong with it is only a warning here.
 
     Raises
     ------
@@ -180,7 +186,8 @@ def reopen(
     settings : sequence of str
         Changes to the recipe that extend the run, for example ``options.n_samples=1e10``.
     as_begun : bool
-        Go on with the recipe and the user's code as the run keeps them, though the files they came from changed.
+        Go on with the recipe and the user's code as the run keeps them, though the files they came from
+        changed.
 
     Raises
     ------
@@ -204,7 +211,10 @@ def reopen(
     prepared = _prepared(run, recipe, site, lookup(recipe.analysis), output, True)
     if identity_digest(prepared) != record["input"]:
         raise InputError(
-            "the input changed since the run began", "begin a new run: daskpar run RECIPE", path=run.path, key="inputs"
+            "the input changed since the run began",
+            "begin a new run: daskpar run RECIPE",
+            path=run.path,
+            key="inputs",
         )
     if settings or profile is not None:
         extend(prepared)
@@ -264,7 +274,9 @@ def open_record(analysis: Analysis, inputs: Mapping[str, Any], where: Where) -> 
 
     unknown = sorted(set(inputs) - {"files"})
     if unknown:
-        raise RecipeError(f"{analysis.name} reads files only", "give inputs: {files: ...}", key=f"inputs.{unknown[0]}")
+        raise RecipeError(
+            f"{analysis.name} reads files only", "give inputs: {files: ...}", key=f"inputs.{unknown[0]}"
+        )
     return describe_files(where.resolve(inputs.get("files", ())), where.root)
 
 
@@ -272,7 +284,9 @@ def _prepared(
     run: RunDirectory, recipe: Recipe, profile: Profile, analysis: Analysis, output: Path, overwrite: bool
 ) -> Prepared:
     roots = {name: Path(path) for name, path in profile.roots.items()}
-    where = Where(recipe.folder, partial(resolve_inputs, base=recipe.folder, roots=roots), run.path / "scratch")
+    where = Where(
+        recipe.folder, partial(resolve_inputs, base=recipe.folder, roots=roots), run.path / "scratch"
+    )
     record = open_record(analysis, recipe.data()["inputs"], where)
     return Prepared(run, recipe, profile, analysis, _options(analysis, recipe), record, output, overwrite)
 
@@ -325,7 +339,9 @@ def _write_beginning(prepared: Prepared, source: Any, allow_code: bool) -> None:
             "provenance": provenance(recipe.dump(), recipe.digest(), {}, {}),
         }
     )
-    run.write_state({**EMPTY_STATE, "name": run.name, "profile": prepared.profile.kind, "path": str(run.path)})
+    run.write_state(
+        {**EMPTY_STATE, "name": run.name, "profile": prepared.profile.kind, "path": str(run.path)}
+    )
 
 
 def code_of(prepared: Prepared) -> dict[str, Path]:
@@ -366,7 +382,12 @@ def _refuse_changed_recipe(run: RunDirectory, record: Mapping[str, Any], as_begu
     kept = Recipe.load(run.path / "recipe.yaml")
     lines = difference(record["recipe"], kept)
     file = record["recipe_file"]
-    if not lines and file is not None and not as_begun and _sha256(Path(file)) not in (None, record["recipe_file_sha256"]):
+    if (
+        not lines
+        and file is not None
+        and not as_begun
+        and _sha256(Path(file)) not in (None, record["recipe_file_sha256"])
+    ):
         lines = difference(record["recipe"], _comparable(Path(file), record))
     if lines:
         raise UsageError(
@@ -398,7 +419,9 @@ def _refuse_changed_code(run: RunDirectory, record: Mapping[str, Any], as_begun:
 
 
 def _profile_text(profile: Profile) -> str:
-    return dump_yaml(profile.model_dump(mode="json", exclude_unset=True, exclude_none=True) | {"kind": profile.kind})
+    return dump_yaml(
+        profile.model_dump(mode="json", exclude_unset=True, exclude_none=True) | {"kind": profile.kind}
+    )
 
 
 def _sha256(path: Path) -> str | None:

@@ -30,13 +30,15 @@ class ImageInputs(_Settings):
 
     files: FilePattern | tuple[FilePattern, ...] | None = Field(
         None,
-        description="Paths or patterns of FITS files, with an HDU behind them if wanted: night1/*.fits[SCI,1]",
+        description="Paths or patterns of FITS files, an HDU behind them if wanted: night1/*.fits[SCI,1]",
         examples=["data/M13_*.fits"],
     )
     synthetic: SyntheticImages | None = Field(None, description="Seeded artificial frames with known truth")
     hdu: int | str | None = Field(None, description="HDU where no name says; default: the first image")
     mask: JsonValue = Field(None, description="HDU of each file, or files, where pixels are not to be used")
-    dq_bits: int | tuple[int, ...] | None = Field(None, description="Bits of the mask that count; default: all")
+    dq_bits: int | tuple[int, ...] | None = Field(
+        None, description="Bits of the mask that count; default: all"
+    )
     checksum: Literal["ignore", "verify"] = Field("ignore", description="Compare CHECKSUM and DATASUM first")
 
 
@@ -53,9 +55,9 @@ class FrameStatsOptions(_Settings):
 class CombineOptions(_Settings):
     """One image from all frames."""
 
-    method: Literal[
-        "mean", "median", "sum", "min", "max", "std", "var", "count", "percentile", "mad"
-    ] = Field("mean", description="What becomes of the values of a pixel")
+    method: Literal["mean", "median", "sum", "min", "max", "std", "var", "count", "percentile", "mad"] = (
+        Field("mean", description="What becomes of the values of a pixel")
+    )
     rejection: Literal["none", "sigma_clip", "minmax", "percentile", "winsorized", "ccd_noise"] = Field(
         "sigma_clip", description="Which values are left out first"
     )
@@ -89,9 +91,7 @@ def open_images(inputs: Mapping[str, Any], where: Where) -> ImageStack:
     else:
         files, root = where.resolve(chosen.files), where.root
     mask: Any = chosen.mask
-    return scan_images(
-        files, chosen.hdu, mask, chosen.dq_bits, checksum=chosen.checksum, root=root
-    )
+    return scan_images(files, chosen.hdu, mask, chosen.dq_bits, checksum=chosen.checksum, root=root)
 
 
 def warnings(record: ImageStack, options: ImageStatsOptions) -> list[str]:
@@ -110,6 +110,34 @@ def warnings(record: ImageStack, options: ImageStatsOptions) -> list[str]:
     return found
 
 
+# Reference costs, seconds a pixel value on one core: reading from the page cache, and the kernels.
+COMBINE_SECONDS, FRAME_SECONDS = 3e-9, 2e-8
+
+
+def cost(record: ImageStack, options: ImageStatsOptions) -> dict[str, Any]:
+    """Return what a run will cost: opens, bytes read, memory of a task, disk, seconds of one core."""
+    from daskpar.analyses.image_stats.with_dask import row_bands
+    from daskpar.inputs.reading_plan import reading_plan
+
+    rows, columns = record.shape
+    values = len(record) * rows * columns
+    bands = list(row_bands(len(record), record.shape, record.dtype.itemsize))
+    height = bands[0][1] - bands[0][0]
+    reading = reading_plan(record, height)
+    combines, stats = options.combine is not None, options.frame_stats is not None
+    wide = 4 if record.dtype.itemsize <= 4 else 8
+    return {
+        "frames": f"{len(record)} of {rows} x {columns} {record.dtype}",
+        "input_opens": combines * len(bands) * len(record) + stats * len(record),
+        "kb_a_read": round(height * columns * record.dtype.itemsize / 1e3, 1),
+        "read_bytes": (combines + stats) * reading.read_bytes,
+        "task_memory_bytes": max(combines * len(record) * height * columns, stats * rows * columns * 3)
+        * wide,
+        "ledger_bytes": combines * rows * columns * (2 * wide + 12) + stats * len(record) * 256,
+        "core_seconds": values * (combines * COMBINE_SECONDS + stats * FRAME_SECONDS),
+    }
+
+
 def _build(record: ImageStack, options: ImageStatsOptions) -> xr.Dataset:
     from daskpar.analyses.image_stats.with_dask import build
 
@@ -123,7 +151,9 @@ def _combined(dataset: xr.Dataset) -> xr.Dataset:
 
 def _frame_stats(dataset: xr.Dataset) -> xr.Dataset:
     """Select the table over frames."""
-    names = {name: str(name).removeprefix("frame_") for name in dataset.data_vars if "frame" in dataset[name].dims}
+    names = {
+        name: str(name).removeprefix("frame_") for name in dataset.data_vars if "frame" in dataset[name].dims
+    }
     return dataset[[*names]].rename({old: new for old, new in names.items() if old != new})
 
 
@@ -134,5 +164,7 @@ ANALYSIS = Analysis(
     open_inputs=open_images,
     identity=lambda record: record.identity(),
     warnings=warnings,
+    cost=cost,
+    outputs=("combined.fits", "frame_stats.ecsv", "preview.png"),
     select={"combined": _combined, "preview": _combined, "frame_stats": _frame_stats},
 )

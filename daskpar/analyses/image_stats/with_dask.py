@@ -1,8 +1,8 @@
 """Image statistics as a dask graph of durable blocks.
 
-`combine`: a block is a band of rows of all frames, 16 to 64 MB of input; it opens its files itself. Above the blocks, one
-getitem a block and output variable. `frame_stats`: a block is a run of whole frames. The record of the files is one node
-of the graph that all blocks refer to.
+`combine`: a block is a band of rows of all frames, 16 to 64 MB of input; it opens its files itself. Above
+the blocks, one getitem a block and output variable. `frame_stats`: a block is a run of whole frames. The
+record of the files is one node of the graph that all blocks refer to.
 
 Tasks: blocks x (1 + output variables). Memory a task: the band as stored, and the kernel's tiles.
 """
@@ -32,9 +32,7 @@ LEAST_BLOCK_BYTES = 4 << 20
 LEAST_BLOCKS = 64
 
 PIXEL_VARIABLES = ("combined", "uncertainty", "count", "rejected_low", "rejected_high")
-EXTENSION_NAMES = {
-    "combined": "SCI", "uncertainty": "ERR", "count": "COUNT", "rejected_low": "REJLOW", "rejected_high": "REJHIGH",
-}  # fmt: skip
+EXTENSION_NAMES = dict(zip(PIXEL_VARIABLES, ("SCI", "ERR", "COUNT", "REJLOW", "REJHIGH"), strict=True))
 
 
 def open_stack(
@@ -60,9 +58,9 @@ def open_stack(
     Returns
     -------
     xarray.DataArray
-        (frame, y, x), native byte order, in chunks of row bands of all frames; coordinates path, exposure (s),
-        mid_time (MJD) and filter; ``attrs`` unit and wcs_header. With a mask or uncertainty, a Dataset of data,
-        mask and uncertainty.
+        (frame, y, x), native byte order, in chunks of row bands of all frames; coordinates path, exposure
+        (s), mid_time (MJD) and filter; ``attrs`` unit and wcs_header. With a mask or uncertainty, a Dataset
+        of data, mask and uncertainty.
 
     Raises
     ------
@@ -91,7 +89,9 @@ def lazy_plane(record: ImageStack, plane: str) -> xr.DataArray:
     chunks = ((len(record),), tuple(stop - start for start, stop in bands), (record.shape[1],))
     array = da.Array(HighLevelGraph.from_collections(name, graph), name, chunks, dtype=dtype)
     attrs = {"unit": record.unit, "wcs_header": record.wcs_header}
-    return xr.DataArray(array, dims=("frame", "y", "x"), coords=frame_coordinates(record), attrs=attrs, name=plane)
+    return xr.DataArray(
+        array, dims=("frame", "y", "x"), coords=frame_coordinates(record), attrs=attrs, name=plane
+    )
 
 
 _PREFIX = "stack-"
@@ -166,15 +166,23 @@ def combine(
     Returns
     -------
     xarray.Dataset
-        Over (y, x): combined (float32 for floats of 32 bits and integers of up to 16, else float64), uncertainty (standard
-        deviation with ddof 1 of the values used over the root of their count, times sqrt(pi/2) for the median),
-        count, rejected_low, rejected_high (int32); over frame: frame_rejected_low and frame_rejected_high (int64).
-        Equal to `astropy.stats.sigma_clip` wherever no value lies within 32 ulp of a bound.
+        Over (y, x): combined (float32 for floats of 32 bits and integers of up to 16, else float64),
+        uncertainty (standard deviation with ddof 1 of the values used over the root of their count, times
+        sqrt(pi/2) for the median), count, rejected_low, rejected_high (int32); over frame:
+        frame_rejected_low and frame_rejected_high (int64). Equal to `astropy.stats.sigma_clip` wherever no
+        value lies within 32 ulp of a bound.
     """
-    settings = {
-        "method": method, "rejection": rejection, "sigma": sigma, "maxiters": maxiters, "center": center, "scale": scale,
-    }  # fmt: skip
-    kernel.rejection(rejection, **{name: settings[name] for name in _RULE})  # refuses what is out of range, here
+    settings: dict[str, Any] = {
+        "method": method,
+        "rejection": rejection,
+        "sigma": sigma,
+        "maxiters": maxiters,
+        "center": center,
+        "scale": scale,
+    }
+    kernel.rejection(
+        rejection, **{name: settings[name] for name in _RULE}
+    )  # refuses what is out of range, here
     bands, blocks = _combine_blocks(stack, settings)
     dtype = np.dtype(np.float32 if _is_narrow(stack.dtype) else np.float64)
     dtypes = dict.fromkeys(PIXEL_VARIABLES, np.dtype(np.int32)) | {"combined": dtype, "uncertainty": dtype}
@@ -182,7 +190,9 @@ def combine(
     variables: dict[str, Any] = {}
     for name, kind in dtypes.items():
         array = _banded(blocks, bands, name, kind, stack.shape[2])
-        own = {"extname": EXTENSION_NAMES[name]} | (attrs if kind == dtype else {"wcs_header": attrs.get("wcs_header", "")})
+        own = {"extname": EXTENSION_NAMES[name]} | (
+            attrs if kind == dtype else {"wcs_header": attrs.get("wcs_header", "")}
+        )
         variables[name] = (("y", "x"), array, own)
     for name in ("frame_rejected_low", "frame_rejected_high"):
         total = delayed(_sum_in_order, pure=True)(blocks, name)
@@ -195,7 +205,9 @@ def _is_narrow(dtype: np.dtype[Any]) -> bool:
     return dtype.itemsize <= (4 if dtype.kind == "f" else 2)
 
 
-def _combine_blocks(stack: xr.DataArray, settings: Mapping[str, Any]) -> tuple[list[tuple[int, int]], list[Delayed]]:
+def _combine_blocks(
+    stack: xr.DataArray, settings: Mapping[str, Any]
+) -> tuple[list[tuple[int, int]], list[Delayed]]:
     record = record_of(stack)
     bands = list(row_bands(stack.shape[0], (stack.shape[1], stack.shape[2]), stack.dtype.itemsize))
     if record is not None:
@@ -223,7 +235,7 @@ def _dask_array(stack: xr.DataArray) -> da.Array:
 
 
 def combine_files(record: ImageStack, start: int, stop: int, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Combine a band of rows of all frames, read here; where the frames are plain, the kernel swaps and scales."""
+    """Combine a band of rows of all frames, read here; of plain frames the kernel swaps the bytes."""
     masks = read_masks(record, start, stop) if record.mask is not None else None
     if record.data.stored is None or len(record.data.formats) > 1:
         return _combined(read_band(record, start, stop), settings, masks=masks)
@@ -246,7 +258,11 @@ _RULE = ("sigma", "maxiters", "center", "scale")
 
 
 def _banded(
-    blocks: Sequence[Delayed], bands: Sequence[tuple[int, int]], variable: str, dtype: np.dtype[Any], columns: int
+    blocks: Sequence[Delayed],
+    bands: Sequence[tuple[int, int]],
+    variable: str,
+    dtype: np.dtype[Any],
+    columns: int,
 ) -> da.Array:
     """Return one variable of all blocks as an array, a chunk a block."""
     name = f"{variable}-{digest_of([block.key for block in blocks])}"
@@ -272,7 +288,11 @@ def frame_coordinates(record: ImageStack) -> dict[str, Any]:
         "path": ("frame", np.asarray(record.paths, np.str_)),
         "hdu": ("frame", np.asarray(record.data.hdu)),
         "exposure": ("frame", np.asarray(record.exposure), {"unit": "s"}),
-        "mid_time": ("frame", np.asarray(record.mid_time), {"unit": "d", "description": "MJD (UTC) of mid-exposure"}),
+        "mid_time": (
+            "frame",
+            np.asarray(record.mid_time),
+            {"unit": "d", "description": "MJD (UTC) of mid-exposure"},
+        ),
         "filter": ("frame", np.asarray(record.filter, np.str_)),
     }
 
@@ -287,11 +307,16 @@ def build(record: ImageStack, options: ImageStatsOptions) -> xr.Dataset:
         stats = frame_stats(stack, **options.frame_stats.model_dump())
         parts.append(stats.rename({name: f"frame_{name}" for name in stats.data_vars}))
     merged = xr.merge(parts, compat="override", join="override") if parts else xr.Dataset()
-    return merged.assign_attrs({"unit": record.unit, "wcs_header": record.wcs_header, "inputs": list(record.paths)})
+    return merged.assign_attrs(
+        {"unit": record.unit, "wcs_header": record.wcs_header, "inputs": list(record.paths)}
+    )
 
 
 def frame_stats(
-    stack: xr.DataArray, sigma: float = 3.0, maxiters: int | None = 5, percentiles: Sequence[float] = (5, 25, 75, 95)
+    stack: xr.DataArray,
+    sigma: float = 3.0,
+    maxiters: int | None = 5,
+    percentiles: Sequence[float] = (5, 25, 75, 95),
 ) -> xr.Dataset:
     """Statistics of each frame; lazy.
 
@@ -309,8 +334,8 @@ def frame_stats(
     Returns
     -------
     xarray.Dataset
-        Over frame, float64: min, max, mean, std (ddof 0), median, mad, clipped_mean, clipped_median, clipped_std, and
-        percentile over (frame, q); count and nan_count are int64.
+        Over frame, float64: min, max, mean, std (ddof 0), median, mad, clipped_mean, clipped_median,
+        clipped_std, and percentile over (frame, q); count and nan_count are int64.
     """
     settings = {"sigma": sigma, "maxiters": maxiters, "percentiles": list(percentiles)}
     groups = list(frame_groups(stack.shape[0], stack.shape[1] * stack.shape[2] * stack.dtype.itemsize))
@@ -322,7 +347,9 @@ def frame_stats(
         array = _grouped(blocks, groups, name, kind, tail)
         variables[name] = (("frame", "q")[: 1 + len(tail)], array)
     coords = {name: coord for name, coord in stack.coords.items() if coord.dims == ("frame",)}
-    return xr.Dataset(variables, {**coords, "q": np.asarray(percentiles, float)}, {"unit": stack.attrs.get("unit", "")})
+    return xr.Dataset(
+        variables, {**coords, "q": np.asarray(percentiles, float)}, {"unit": stack.attrs.get("unit", "")}
+    )
 
 
 FRAME_VARIABLES = (
@@ -354,8 +381,8 @@ def _frame_blocks(
         ]  # fmt: skip
     source = delayed(record, name=f"frames-{record.identity()}", traverse=False)
     return [
-        durable(file_stats, source, start, stop, dict(settings), key=[record.identity(slice(start, stop)), settings],
-                label=f"statistics of frames {start}:{stop}")
+        durable(file_stats, source, start, stop, dict(settings),
+                key=[record.identity(slice(start, stop)), settings], label=f"statistics of frames {start}:{stop}")
         for start, stop in groups
     ]  # fmt: skip
 
@@ -375,7 +402,11 @@ def _stacked(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _grouped(
-    blocks: Sequence[Delayed], groups: Sequence[tuple[int, int]], variable: str, dtype: np.dtype[Any], tail: Any
+    blocks: Sequence[Delayed],
+    groups: Sequence[tuple[int, int]],
+    variable: str,
+    dtype: np.dtype[Any],
+    tail: Any,
 ) -> da.Array:
     name = f"{variable}-{digest_of([block.key for block in blocks])}"
     zeros = (0,) * len(tail)

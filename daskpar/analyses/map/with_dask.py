@@ -1,14 +1,15 @@
 """One function over many items, as a dask graph of durable blocks.
 
-Graph: a block for each run of `items_per_block` items, each holding its own items and nothing else; one node above
-them merges the columns. Tasks: blocks + 1. Memory a task: what the function needs for one item, and the rows.
+Graph: a block for each run of `items_per_block` items, each holding its own items and nothing else; one node
+above them merges the columns. Tasks: blocks + 1. Memory a task: what the function needs for one item, and
+the rows.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,13 +46,13 @@ def map(
     Parameters
     ----------
     function : callable
-        Called with one item. Returns a dict of columns, or one value, which becomes the column ``value``: numbers,
-        strings, booleans, quantities, or arrays of a fixed shape.
+        Called with one item. Returns a dict of columns, or one value, which becomes the column ``value``:
+        numbers, strings, booleans, quantities, or arrays of a fixed shape.
     items : sequence
         Files, parameters, or anything else that can be pickled.
     on_error : {"raise", "record"}
-        ``"raise"`` ends with the first failure and names its item; ``"record"`` keeps failures as rows, with their
-        message in the column ``error`` and the other columns masked.
+        ``"raise"`` ends with the first failure and names its item; ``"record"`` keeps failures as rows, with
+        their message in the column ``error`` and the other columns masked.
     retries : int
         How often a failed item is tried again at once.
     items_per_block : int, optional
@@ -149,7 +150,7 @@ def shown(item: Any) -> str | float | bool:
     if isinstance(item, FileItem):
         return item.name
     if isinstance(item, os.PathLike):
-        return os.fspath(item)
+        return str(os.fspath(item))
     if isinstance(item, str | bool | int | float):
         return item
     try:
@@ -168,7 +169,9 @@ def _identity(item: Any) -> Any:
     return item
 
 
-def build(record: Sequence[Any], options: MapOptions, function: Callable[[Any], Any]) -> Iterator[Stage]:
+def build(
+    record: Sequence[Any], options: MapOptions, function: Callable[[Any], Any]
+) -> Generator[Stage, xr.Dataset, None]:
     """Yield the stage of all items, then, for each further round, one of those that failed.
 
     The stage of a later round holds all earlier blocks too, which are stored by then and only loaded.
@@ -182,7 +185,9 @@ def build(record: Sequence[Any], options: MapOptions, function: Callable[[Any], 
         if not failed:
             return
         blocks = [*blocks, *block_nodes(work, record, failed, 1, attempt)]
-        dataset = yield Stage(f"failed items, round {attempt}", delayed(_dataset)(blocks, items, options.on_error))
+        dataset = yield Stage(
+            f"failed items, round {attempt}", delayed(_dataset)(blocks, items, options.on_error)
+        )
 
 
 def more(options: MapOptions, dataset: xr.Dataset) -> dict[str, Any] | None:
