@@ -94,6 +94,8 @@ def read_rows_raw(
     _check_rows(stack, start, stop)
     if out is None:
         out = np.empty((stop - start, columns), form.stored)
+    if out.shape != (stop - start, columns) or out.dtype != form.stored:
+        raise ValueError(f"out must be {(stop - start, columns)} {form.stored}, not {out.shape} {out.dtype}")
     offset = int(table.offset[frame]) + start * columns * form.stored.itemsize
     with unchanged(stack, frame, plane) as file:
         if read_exactly(file.fd, _bytes(out), offset) < out.nbytes:

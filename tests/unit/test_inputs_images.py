@@ -161,6 +161,10 @@ def test_bands_into_given_arrays(tmp_path):
     assert np.array_equal(raw, out)
     with pytest.raises(ValueError, match="C-contiguous"):
         images.read_rows_raw(stack, 0, 0, 2, out=np.empty((6, 2), ">f4").T)
+    for read, wrong in [(images.read_rows, "f8"), (images.read_rows_raw, "f4")]:
+        for shape, dtype in [((2, 6), wrong), ((3, 6), "f4" if read is images.read_rows else ">f4")]:
+            with pytest.raises(ValueError, match="out must be"):
+                read(stack, 0, 0, 2, out=np.empty(shape, dtype))
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 2), (3, 2), (0, 5)])
