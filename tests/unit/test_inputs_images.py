@@ -9,6 +9,7 @@ import textwrap
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
+import astropy
 import numpy as np
 import pytest
 from astropy import wcs
@@ -769,6 +770,24 @@ def test_small_whole_frames_are_direct_and_compressed_ones_staged(tmp_path):
 
 
 # ------------------------------------------------------------------ real frames
+
+
+WILD = sorted(path for path in Path(astropy.__file__).parent.rglob("*.fits*") if path.suffix != ".py")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(not WILD, reason="this astropy came without its test data")
+def test_files_from_the_wild_equal_astropy_or_are_refused():
+    read = 0
+    for path in WILD:
+        try:
+            stack = images.scan_images(path)
+        except InputError:
+            continue
+        expected = fits.getdata(path, int(stack.data.hdu[0]))
+        same(images.read_frame(stack, 0), expected.reshape(stack.shape))
+        read += 1
+    assert read > 10
 
 
 @pytest.mark.skipif(not M13.is_dir(), reason=f"no real frames in {M13}")

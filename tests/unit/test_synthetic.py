@@ -158,7 +158,7 @@ def test_files_are_the_same_bytes_each_time_and_stay_when_they_are_there(tmp_pat
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="cannot be written") as error:
+    with pytest.raises(OutputError, match="cannot write") as error:
         write_synthetic(SMALL, tmp_path / "file")
     assert error.value.exit_code == 5
 
