@@ -94,6 +94,8 @@ def read_rows_raw(
     _check_rows(stack, start, stop)
     if out is None:
         out = np.empty((stop - start, columns), form.stored)
+    if out.shape != (stop - start, columns) or out.dtype != form.stored:
+        raise ValueError(f"out must be {(stop - start, columns)} {form.stored}, not {out.shape} {out.dtype}")
     offset = int(table.offset[frame]) + start * columns * form.stored.itemsize
     with unchanged(stack, frame, plane) as file:
         if read_exactly(file.fd, _bytes(out), offset) < out.nbytes:
@@ -188,10 +190,19 @@ def read_band(
 
     One file is open at a time. `out` is of the dtype of the plane; errors as `read_rows`.
     """
+    table = stack.plane(plane)
+    shape = (stop - start, stack.shape[1])
     if out is None:
-        out = np.empty((len(stack), stop - start, stack.shape[1]), stack.plane(plane).dtype)
+        out = np.empty((len(stack), *shape), table.dtype)
+    # One buffer for the stored numbers of all frames stays in the cache of the CPU.
+    raw = {form.stored: np.empty(shape, form.stored) for form in table.formats if table.sliceable}
     for frame in range(len(stack)):
-        read_rows(stack, frame, start, stop, plane=plane, out=out[frame])
+        form: PixelFormat = table.formats[table.format[frame]]
+        if form.stored in raw:
+            read_rows_raw(stack, frame, start, stop, plane=plane, out=raw[form.stored])
+            form.values(raw[form.stored], out[frame])
+        else:
+            read_rows(stack, frame, start, stop, plane=plane, out=out[frame])
     return out
 
 

@@ -9,6 +9,7 @@ import textwrap
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
+import astropy
 import numpy as np
 import pytest
 from astropy import wcs
@@ -161,6 +162,10 @@ def test_bands_into_given_arrays(tmp_path):
     assert np.array_equal(raw, out)
     with pytest.raises(ValueError, match="C-contiguous"):
         images.read_rows_raw(stack, 0, 0, 2, out=np.empty((6, 2), ">f4").T)
+    for read, wrong in [(images.read_rows, "f8"), (images.read_rows_raw, "f4")]:
+        for shape, dtype in [((2, 6), wrong), ((3, 6), "f4" if read is images.read_rows else ">f4")]:
+            with pytest.raises(ValueError, match="out must be"):
+                read(stack, 0, 0, 2, out=np.empty(shape, dtype))
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 2), (3, 2), (0, 5)])
@@ -765,6 +770,24 @@ def test_small_whole_frames_are_direct_and_compressed_ones_staged(tmp_path):
 
 
 # ------------------------------------------------------------------ real frames
+
+
+WILD = sorted(path for path in Path(astropy.__file__).parent.rglob("*.fits*") if path.suffix != ".py")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(not WILD, reason="this astropy came without its test data")
+def test_files_from_the_wild_equal_astropy_or_are_refused():
+    read = 0
+    for path in WILD:
+        try:
+            stack = images.scan_images(path)
+        except InputError:
+            continue
+        expected = fits.getdata(path, int(stack.data.hdu[0]))
+        same(images.read_frame(stack, 0), expected.reshape(stack.shape))
+        read += 1
+    assert read > 10
 
 
 @pytest.mark.skipif(not M13.is_dir(), reason=f"no real frames in {M13}")
