@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
-import numpy as np
 from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -17,13 +16,13 @@ Array = NDArray[Any]
 #: Pixels in a tile. A tile is a flat array whose row r, the pixels of frame (or rank) r, starts at
 #: r * LANES. The constant is compiled in: the compiler then knows that rows never overlap, and
 #: vectorises loops over pixels without run-time checks.
-LANES = 128
+LANES = 256
 
 #: Frames are processed in groups of this many rows; tiles are padded with +inf to a multiple of it.
 GROUP = 16
 
-#: Relative spacing of float64 numbers below 1.
-HALF_ULP = 2.0**-53
+#: Standard deviation of a normal distribution in units of its MAD, as astropy's `mad_std` has it.
+MAD_TO_STD = 1.482602218505602
 
 
 def compiled(function: Function) -> Function:
@@ -45,6 +44,3 @@ def swap_bytes(typing_context: Any, value: Any) -> Any:
         return arguments[0] if value.bitwidth == 8 else builder.bswap(arguments[0])
 
     return (value(value), generate) if isinstance(value, types.Integer) else None
-
-
-EMPTY = np.zeros((1, 1))

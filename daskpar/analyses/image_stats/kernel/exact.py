@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import Array, compiled
-
-#: Standard deviation of a normal distribution in units of its MAD, as astropy's `mad_std` has it.
-MAD_TO_STD = 1.482602218505602
+from .compiled import MAD_TO_STD, Array, compiled
 
 DIGIT = np.uint64(0xFFFFFFFF)
 SHIFT = np.uint64(32)

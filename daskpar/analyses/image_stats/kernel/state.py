@@ -20,11 +20,15 @@ class State(NamedTuple):
 
 
 class Few(NamedTuple):
-    """The pixels of a tile that need more work, copied together: where they stood, values, counts, state."""
+    """The pixels of a tile that need more work, copied together.
+
+    Where they stood, sorted values, number of finite values, whether a decision was too close, state.
+    """
 
     index: Array
     tile: Array
     count: Array
+    unsure: Array
     state: State
 
 
