@@ -71,12 +71,12 @@ def combine_band(
         raise RecipeError(f"percentile is {percentile}", "give percent, 0 to 100", key="percentile")
     n, rows, columns = checked_shape(frames)
     affine = affine_table(n, scaling, zero)
-    source, unit = words(frames, bscale, bzero, blank)
+    source, unit = file_bytes(frames, bscale, bzero, blank)
     wide = result_dtype(frames.dtype) == np.float64 or affine.size > 0
     out = new_output(n, rows * columns, result_dtype(frames.dtype))
     hidden = np.zeros((0, 0), np.bool_) if masks is None else flat_masks(masks, frames.shape)
     if source.size:
-        scratch = new_scratch(n, np.dtype(np.float64 if wide else np.float32), source.dtype)
+        scratch = new_scratch(n, np.dtype(np.float64 if wide else np.float32))
         given = np.zeros((2, 0), np.int32)
         combine_columns(source, unit, hidden, affine, rule, given, code, float(percentile), scratch, out)
         if out.unsure.any():
@@ -90,7 +90,8 @@ def combine_unsure(
 ) -> None:  # fmt: skip
     """Combine the pixels marked as unsure again, with ranks from exact arithmetic."""
     where = np.flatnonzero(out.unsure)
-    source, masks = source[:, where], masks[:, where] if masks.size else masks
+    words = source.reshape(source.shape[0], -1, unit.size)[:, where]
+    source, masks = words.reshape(source.shape[0], -1), masks[:, where] if masks.size else masks
     ranks = np.zeros((2, where.size), np.int32)
     settle(source, unit, masks, affine, rule, scratch, ranks)
     part = new_output(source.shape[0], where.size, out.combined.dtype)
@@ -130,15 +131,20 @@ def affine_table(n: int, scaling: ArrayLike | None, zero: ArrayLike | None) -> N
     return table
 
 
-def words(frames: Array, bscale: float, bzero: float, blank: int | None) -> tuple[Array, Unit]:
-    """Return the frames as unsigned words of shape (n, pixels), and what they mean."""
-    kind = {"f": FLOAT, "i": SIGNED, "u": UNSIGNED}[frames.dtype.kind]
-    swap = frames.dtype.itemsize > 1 and not frames.dtype.isnative
-    rescale = bscale != 1.0 or bzero != 0.0 or blank is not None
-    unit = Unit(kind, swap, rescale, float(bscale), float(bzero), blank is not None, 0 if blank is None else int(blank))
-    native = np.dtype(f"=u{frames.dtype.itemsize}")
-    flat = np.ascontiguousarray(frames).reshape(frames.shape[0], -1)
-    return flat.view(native), unit
+def file_bytes(frames: Array, bscale: float, bzero: float, blank: int | None) -> tuple[Array, Unit]:
+    """Return the frames as bytes, shape (n, pixels * size), and what they mean."""
+    dtype = frames.dtype
+    unit = Unit(
+        size=dtype.itemsize,
+        kind={"f": FLOAT, "i": SIGNED, "u": UNSIGNED}[dtype.kind],
+        swap=dtype.itemsize > 1 and not dtype.isnative,
+        rescale=bscale != 1.0 or bzero != 0.0,
+        bscale=float(bscale),
+        bzero=float(bzero),
+        has_blank=blank is not None,
+        blank=0 if blank is None else int(blank),
+    )
+    return np.ascontiguousarray(frames).reshape(frames.shape[0], -1).view(np.uint8), unit
 
 
 def flat_masks(masks: NDArray[np.bool_], shape: Sequence[int]) -> NDArray[np.bool_]:
@@ -153,7 +159,7 @@ def new_output(n: int, pixels: int, dtype: np.dtype[Any]) -> Output:
     return Output(
         combined=np.full(pixels, np.nan, dtype),
         uncertainty=np.full(pixels, np.nan, dtype),
-        count=np.zeros(pixels, np.int32),
+        used=np.zeros(pixels, np.int32),
         rejected_low=np.zeros(pixels, np.int32),
         rejected_high=np.zeros(pixels, np.int32),
         frame_low=np.zeros(n, np.int64),
@@ -162,22 +168,19 @@ def new_output(n: int, pixels: int, dtype: np.dtype[Any]) -> Output:
     )
 
 
-def new_scratch(n: int, dtype: np.dtype[Any], word: np.dtype[Any]) -> Scratch:
+def new_scratch(n: int, dtype: np.dtype[Any]) -> Scratch:
     """Return the memory of one tile."""
     size = padded_rows(n) * LANES
-    bits = np.zeros(LANES, word)
     return Scratch(
         values=np.full(size, np.inf, dtype),
         ranked=np.full(size, np.inf, dtype),
         few=np.full(size, np.inf, dtype),
-        bits=bits,
-        # Half-precision floats do not occur; narrow words get a view that is never read.
-        floats=bits.view(f"f{word.itemsize}") if word.itemsize >= 4 else np.zeros(LANES, np.float32),
-        signed=bits.view(f"i{word.itemsize}"),
+        words=np.zeros(LANES, np.uint64),
     )
 
 
 def named(out: Output, rows: int, columns: int) -> dict[str, Array]:
     """Return the planes in the shape of the band, by name."""
-    planes = {key: getattr(out, key).reshape(rows, columns) for key in Output._fields[:5]}
+    names = ("combined", "uncertainty", "count", "rejected_low", "rejected_high")
+    planes = {name: plane.reshape(rows, columns) for name, plane in zip(names, out[:5], strict=True)}
     return planes | {"frame_rejected_low": out.frame_low, "frame_rejected_high": out.frame_high}

@@ -23,7 +23,7 @@ class Output(NamedTuple):
 
     combined: Array
     uncertainty: Array
-    count: Array
+    used: Array
     rejected_low: Array
     rejected_high: Array
     frame_low: Array
@@ -37,9 +37,7 @@ class Scratch(NamedTuple):
     values: Array
     ranked: Array
     few: Array
-    bits: Array
-    floats: Array
-    signed: Array
+    words: Array
 
 
 @compiled
@@ -48,9 +46,9 @@ def set_aside(few: Few, active: int, start: int, unsure: Array) -> int:
     kept = 0
     for k in range(active):
         if few.unsure[k]:
-            unsure[start + few.index[k]] = True
+            unsure[start + few.pixels[k]] = True
         else:
-            few.index[kept] = few.index[k]
+            few.pixels[kept] = few.pixels[k]
             kept += 1
     return kept
 
@@ -77,7 +75,7 @@ def combine_columns(
     out : Output
         Results. Pixels marked ``unsure`` need `settle`; they are not in the table of frames.
     """
-    n, pixels = source.shape
+    n, pixels = source.shape[0], source.shape[1] // unit.size
     s = new_state()
     few = Few(np.zeros(LANES, np.int64), scratch.few, np.zeros(LANES, np.int32), np.zeros(LANES, np.bool_), new_state())
     b = Bounds(
@@ -87,29 +85,26 @@ def combine_columns(
     for start in range(0, pixels, LANES):
         lanes = min(LANES, pixels - start)
         end = start + lanes
-        load_tile(
-            source, unit, masks, affine, start, lanes, scratch.bits, scratch.floats, scratch.signed,
-            scratch.values, count,
-        )  # fmt: skip
+        load_tile(source, unit, masks, affine, start, lanes, scratch.words, scratch.values, count)
         sort_tile(scratch.values, scratch.ranked, n)
         s.first[:] = 0
         s.last[:] = count
         active = 0
         if ranks.size:
             for j in range(lanes):
-                s.first[j], s.last[j], few.index[j] = ranks[0, start + j], ranks[1, start + j], j
+                s.first[j], s.last[j], few.pixels[j] = ranks[0, start + j], ranks[1, start + j], j
             active = lanes
         moments(scratch.ranked, lanes, s)
         if rule.kind == SIGMA_CLIP and not ranks.size:
             active = clip_tile(scratch.ranked, lanes, n, rule, s, b, few)
             active = set_aside(few, active, start, out.unsure)
         count_rejected(
-            scratch.values, scratch.ranked, n, few.index[:active], s, count, out.frame_low, out.frame_high
+            scratch.values, scratch.ranked, n, few.pixels[:active], s, count, out.frame_low, out.frame_high
         )
         finish_tile(
             scratch.ranked, lanes, method, percent, s, out.combined[start:end], out.uncertainty[start:end]
         )
         for j in range(lanes):
-            out.count[start + j] = s.last[j] - s.first[j]
+            out.used[start + j] = s.last[j] - s.first[j]
             out.rejected_low[start + j] = s.first[j]
             out.rejected_high[start + j] = count[j] - s.last[j]

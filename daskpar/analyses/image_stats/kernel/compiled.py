@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 from numba import types
@@ -27,8 +27,7 @@ MAD_TO_STD = 1.482602218505602
 
 def compiled(function: Function) -> Function:
     """Compile to machine code: no Python lock, cached on disk, IEEE arithmetic in the order written."""
-    jitted: Function = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-    return jitted
+    return cast(Function, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
 
 
 def padded_rows(n: int) -> int:
@@ -36,11 +35,13 @@ def padded_rows(n: int) -> int:
     return max(GROUP, 1 << (n - 1).bit_length())
 
 
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def swap_bytes(typing_context: Any, value: Any) -> Any:
+def _swap_bytes(typing_context: Any, value: Any) -> Any:
     """Reverse the bytes of an unsigned integer (one instruction; vectorises)."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return arguments[0] if value.bitwidth == 8 else builder.bswap(arguments[0])
+        return builder.bswap(arguments[0])
 
     return (value(value), generate) if isinstance(value, types.Integer) else None
+
+
+swap_bytes: Any = intrinsic(_swap_bytes)

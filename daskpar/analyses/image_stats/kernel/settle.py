@@ -49,14 +49,11 @@ def settle(
 
     Parameters are those of `combine_columns`.
     """
-    n, pixels = source.shape
+    n, pixels = source.shape[0], source.shape[1] // unit.size
     count = np.zeros(LANES, np.int32)
     for start in range(0, pixels, LANES):
         lanes = min(LANES, pixels - start)
-        load_tile(
-            source, unit, masks, affine, start, lanes, scratch.bits, scratch.floats, scratch.signed,
-            scratch.values, count,
-        )  # fmt: skip
+        load_tile(source, unit, masks, affine, start, lanes, scratch.words, scratch.values, count)
         sort_tile(scratch.values, scratch.ranked, n)
         for j in range(lanes):
             column = np.empty(count[j])

@@ -142,12 +142,12 @@ def clip_tile(tile: Array, lanes: int, n: int, rule: Rejection, s: State, b: Bou
     Returns
     -------
     int
-        Number of pixels that needed more than the first look; they are listed in ``few.index``.
+        Number of pixels that needed more than the first look; they are listed in ``few.pixels``.
     """
     set_bounds(tile, lanes, rule, s, b)
-    active = list_active(tile, lanes, s, b, few.index)
+    active = list_active(tile, lanes, s, b, few.pixels)
     if active:
         gather(tile, n, active, s, few)
-        clip_rounds(few.tile, active, few.count, rule, few.state, b, few.unsure)
+        clip_rounds(few.tile, active, few.total, rule, few.state, b, few.unsure)
         scatter(active, s, few)
     return active
