@@ -15,11 +15,12 @@ from .compiled import LANES, Array, padded_rows
 from .load import FLOAT, SIGNED, UNSIGNED, Unit
 from .options import METHODS, Rejection, at_least, choice
 from .options import rejection as make_rejection
+from .settle import settle
 
 
 def combine_band(
     frames: Array, *, method: str = "mean", rejection: str | Rejection = "none", percentile: float = 50.0,
-    masks: NDArray[np.bool_] | None = None, scale: ArrayLike | None = None, zero: ArrayLike | None = None,
+    masks: NDArray[np.bool_] | None = None, scaling: ArrayLike | None = None, zero: ArrayLike | None = None,
     bscale: float = 1.0, bzero: float = 0.0, blank: int | None = None, **parameters: Any,
 ) -> dict[str, Array]:  # fmt: skip
     """Combine frames pixel by pixel.
@@ -38,8 +39,8 @@ def combine_band(
         Percent, for ``method="percentile"``; linear interpolation.
     masks : ndarray of bool, shape (n, rows, x)
         True where a value must not be used.
-    scale, zero : array_like of float, shape (n,)
-        A value becomes (value - zero) * scale, in float64, before anything else.
+    scaling, zero : array_like of float, shape (n,)
+        A value becomes (value - zero) * scaling, in float64, before anything else.
     bscale, bzero, blank : float, float, int
         FITS scaling of the words: value = bscale * word + bzero, NaN where the word is ``blank``.
 
@@ -69,15 +70,36 @@ def combine_band(
     if not 0.0 <= percentile <= 100.0:
         raise RecipeError(f"percentile is {percentile}", "give percent, 0 to 100", key="percentile")
     n, rows, columns = checked_shape(frames)
-    affine = affine_table(n, scale, zero)
-    source, unit = words(frames, bscale, bzero, blank)
+    affine = affine_table(n, scaling, zero)
+    source, unit = file_bytes(frames, bscale, bzero, blank)
     wide = result_dtype(frames.dtype) == np.float64 or affine.size > 0
     out = new_output(n, rows * columns, result_dtype(frames.dtype))
     hidden = np.zeros((0, 0), np.bool_) if masks is None else flat_masks(masks, frames.shape)
     if source.size:
-        scratch = new_scratch(n, np.dtype(np.float64 if wide else np.float32), source.dtype)
-        combine_columns(source, unit, hidden, affine, rule, code, float(percentile), scratch, out)
+        scratch = new_scratch(n, np.dtype(np.float64 if wide else np.float32))
+        given = np.zeros((2, 0), np.int32)
+        combine_columns(source, unit, hidden, affine, rule, given, code, float(percentile), scratch, out)
+        if out.unsure.any():
+            combine_unsure(source, unit, hidden, affine, rule, code, float(percentile), scratch, out)
     return named(out, rows, columns)
+
+
+def combine_unsure(
+    source: Array, unit: Unit, masks: Array, affine: Array, rule: Rejection, method: int, percent: float,
+    scratch: Scratch, out: Output,
+) -> None:  # fmt: skip
+    """Combine the pixels marked as unsure again, with ranks from exact arithmetic."""
+    where = np.flatnonzero(out.unsure)
+    words = source.reshape(source.shape[0], -1, unit.size)[:, where]
+    source, masks = words.reshape(source.shape[0], -1), masks[:, where] if masks.size else masks
+    ranks = np.zeros((2, where.size), np.int32)
+    settle(source, unit, masks, affine, rule, scratch, ranks)
+    part = new_output(source.shape[0], where.size, out.combined.dtype)
+    combine_columns(source, unit, masks, affine, rule, ranks, method, percent, scratch, part)
+    for plane, values in zip(out[:5], part[:5], strict=True):
+        plane[where] = values
+    out.frame_low[:] += part.frame_low
+    out.frame_high[:] += part.frame_high
 
 
 def checked_shape(frames: Array) -> tuple[int, int, int]:
@@ -96,12 +118,12 @@ def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32 if narrow else np.float64)
 
 
-def affine_table(n: int, scale: ArrayLike | None, zero: ArrayLike | None) -> NDArray[np.float64]:
+def affine_table(n: int, scaling: ArrayLike | None, zero: ArrayLike | None) -> NDArray[np.float64]:
     """Return zero level and scale of each frame, shape (n, 2), or (0, 2) when neither is given."""
-    if scale is None and zero is None:
+    if scaling is None and zero is None:
         return np.zeros((0, 2))
     table = np.zeros((n, 2))
-    for column, key, given in ((0, "zero", zero), (1, "scale", scale)):
+    for column, key, given in ((0, "zero", zero), (1, "scaling", scaling)):
         numbers = np.asarray(float(column) if given is None else given, np.float64)
         if numbers.shape not in ((), (n,)) or not np.isfinite(numbers).all():
             raise InputError(f"{key} has the shape {numbers.shape} or is not finite", f"give {n} numbers", key=key)
@@ -109,15 +131,20 @@ def affine_table(n: int, scale: ArrayLike | None, zero: ArrayLike | None) -> NDA
     return table
 
 
-def words(frames: Array, bscale: float, bzero: float, blank: int | None) -> tuple[Array, Unit]:
-    """Return the frames as unsigned words of shape (n, pixels), and what they mean."""
-    kind = {"f": FLOAT, "i": SIGNED, "u": UNSIGNED}[frames.dtype.kind]
-    swap = frames.dtype.itemsize > 1 and not frames.dtype.isnative
-    rescale = bscale != 1.0 or bzero != 0.0 or blank is not None
-    unit = Unit(kind, swap, rescale, float(bscale), float(bzero), blank is not None, 0 if blank is None else int(blank))
-    native = np.dtype(f"=u{frames.dtype.itemsize}")
-    flat = np.ascontiguousarray(frames).reshape(frames.shape[0], -1)
-    return flat.view(native), unit
+def file_bytes(frames: Array, bscale: float, bzero: float, blank: int | None) -> tuple[Array, Unit]:
+    """Return the frames as bytes, shape (n, pixels * size), and what they mean."""
+    dtype = frames.dtype
+    unit = Unit(
+        size=dtype.itemsize,
+        kind={"f": FLOAT, "i": SIGNED, "u": UNSIGNED}[dtype.kind],
+        swap=dtype.itemsize > 1 and not dtype.isnative,
+        rescale=bscale != 1.0 or bzero != 0.0,
+        bscale=float(bscale),
+        bzero=float(bzero),
+        has_blank=blank is not None,
+        blank=0 if blank is None else int(blank),
+    )
+    return np.ascontiguousarray(frames).reshape(frames.shape[0], -1).view(np.uint8), unit
 
 
 def flat_masks(masks: NDArray[np.bool_], shape: Sequence[int]) -> NDArray[np.bool_]:
@@ -132,30 +159,28 @@ def new_output(n: int, pixels: int, dtype: np.dtype[Any]) -> Output:
     return Output(
         combined=np.full(pixels, np.nan, dtype),
         uncertainty=np.full(pixels, np.nan, dtype),
-        count=np.zeros(pixels, np.int32),
+        used=np.zeros(pixels, np.int32),
         rejected_low=np.zeros(pixels, np.int32),
         rejected_high=np.zeros(pixels, np.int32),
         frame_low=np.zeros(n, np.int64),
         frame_high=np.zeros(n, np.int64),
+        unsure=np.zeros(pixels, np.bool_),
     )
 
 
-def new_scratch(n: int, dtype: np.dtype[Any], word: np.dtype[Any]) -> Scratch:
+def new_scratch(n: int, dtype: np.dtype[Any]) -> Scratch:
     """Return the memory of one tile."""
     size = padded_rows(n) * LANES
-    bits = np.zeros(LANES, word)
     return Scratch(
         values=np.full(size, np.inf, dtype),
         ranked=np.full(size, np.inf, dtype),
         few=np.full(size, np.inf, dtype),
-        bits=bits,
-        # Half-precision floats do not occur; narrow words get a view that is never read.
-        floats=bits.view(f"f{word.itemsize}") if word.itemsize >= 4 else np.zeros(LANES, np.float32),
-        signed=bits.view(f"i{word.itemsize}"),
+        words=np.zeros(LANES, np.uint64),
     )
 
 
 def named(out: Output, rows: int, columns: int) -> dict[str, Array]:
     """Return the planes in the shape of the band, by name."""
-    planes = {key: getattr(out, key).reshape(rows, columns) for key in Output._fields[:5]}
+    names = ("combined", "uncertainty", "count", "rejected_low", "rejected_high")
+    planes = {name: plane.reshape(rows, columns) for name, plane in zip(names, out[:5], strict=True)}
     return planes | {"frame_rejected_low": out.frame_low, "frame_rejected_high": out.frame_high}

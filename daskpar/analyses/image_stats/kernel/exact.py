@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import Array, compiled
-
-#: Standard deviation of a normal distribution in units of its MAD, as astropy's `mad_std` has it.
-MAD_TO_STD = 1.482602218505602
+from .compiled import MAD_TO_STD, Array, compiled
 
 DIGIT = np.uint64(0xFFFFFFFF)
 SHIFT = np.uint64(32)
@@ -25,7 +22,7 @@ SHIFT = np.uint64(32)
 def parts(x: float) -> tuple[np.uint64, int]:
     """Mantissa m >= 0 and exponent e with abs(x) = m 2**e exactly."""
     word = np.array([abs(x)]).view(np.uint64)[0]
-    exponent = np.int64(word >> np.uint64(52))
+    exponent = int(word >> np.uint64(52))
     mantissa = word & np.uint64(0xFFFFFFFFFFFFF)
     if exponent == 0:
         return mantissa, -1074
@@ -189,7 +186,7 @@ def middle_deviations(numbers: Array, first: int, last: int, twice_median: Array
 def balance(a: Array, b: Array, factor: float) -> tuple[Array, Array]:
     """Return integers whose ratio is that of ``a`` and ``b * abs(factor)``."""
     mantissa, exponent = odd_parts(factor)
-    b = multiply(b, integer(np.int64(mantissa), b.size))
+    b = multiply(b, integer(int(mantissa), b.size))
     power = np.zeros_like(a)
     add_shifted(power, np.uint64(1), abs(exponent))
     return (multiply(a, power), b) if exponent < 0 else (a, multiply(b, power))

@@ -18,28 +18,28 @@ MEDIAN_FACTOR = 1.2533141373155003
 def quantile(tile: Array, j: int, first: int, last: int, percent: float) -> float:
     """Percentile with linear interpolation between ranks (Hyndman & Fan 1996, type 7; numpy's default)."""
     place = percent / 100.0 * (last - first - 1)
-    rank = np.int64(place)
-    low = np.float64(tile[(first + rank) * LANES + j])
+    rank = int(place)
+    low = float(tile[(first + rank) * LANES + j])
     if first + rank + 1 >= last:
         return low
-    return low + (np.float64(tile[(first + rank + 1) * LANES + j]) - low) * (place - rank)
+    return low + (float(tile[(first + rank + 1) * LANES + j]) - low) * (place - rank)
 
 
 @compiled
 def value(tile: Array, j: int, method: int, percent: float, s: State) -> float:
     """Combined value of one pixel with at least one value used."""
     first, last = s.first[j], s.last[j]
-    n = np.float64(last - first)
+    n = float(last - first)
     if method == MEAN:
-        return s.pivot[j] + s.sum1[j] / n
+        return float(s.pivot[j] + s.sum1[j] / n)
     if method == MEDIAN:
-        return s.pivot[j]
+        return float(s.pivot[j])
     if method == SUM:
-        return s.pivot[j] * n + s.sum1[j]
+        return float(s.pivot[j] * n + s.sum1[j])
     if method == MIN:
-        return np.float64(tile[first * LANES + j])
+        return float(tile[first * LANES + j])
     if method == MAX:
-        return np.float64(tile[(last - 1) * LANES + j])
+        return float(tile[(last - 1) * LANES + j])
     if method == COUNT:
         return n
     if method == PERCENTILE:
@@ -48,7 +48,7 @@ def value(tile: Array, j: int, method: int, percent: float, s: State) -> float:
         return deviation(tile, j, first, last, s.pivot[j])
     mean = s.sum1[j] / n
     variance = max(s.sum2[j] / n - mean * mean, 0.0)
-    return variance if method == VAR else np.sqrt(variance)
+    return float(variance if method == VAR else np.sqrt(variance))
 
 
 @compiled

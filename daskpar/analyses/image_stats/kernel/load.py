@@ -13,8 +13,9 @@ FLOAT, SIGNED, UNSIGNED = 0, 1, 2
 
 
 class Unit(NamedTuple):
-    """What the words of a source mean: kind of number, byte order, and the FITS scaling."""
+    """What the bytes of a source mean: bytes a word, kind of number, byte order, and the FITS scaling."""
 
+    size: int
     kind: int
     swap: bool
     rescale: bool
@@ -25,38 +26,80 @@ class Unit(NamedTuple):
 
 
 @compiled
-def decode_row(source: Array, unit: Unit, bits: Array, floats: Array, signed: Array, out: Array) -> None:
-    """Read one row of raw words into numbers."""
-    lanes = source.size
-    kind = unit.kind
-    if unit.swap:
-        for j in range(lanes):
-            bits[j] = swap_bytes(source[j])
-    else:
-        for j in range(lanes):
-            bits[j] = source[j]
-    if kind == FLOAT:
-        for j in range(lanes):
-            out[j] = floats[j]
-    elif kind == SIGNED:
-        for j in range(lanes):
-            out[j] = signed[j]
-    else:
-        for j in range(lanes):
-            out[j] = bits[j]
+def copy_row(source: Array, out: Array) -> None:
+    """Convert a row of numbers."""
+    for j in range(out.size):
+        out[j] = source[j]
 
 
 @compiled
-def rescale_row(out: Array, signed: Array, kind: int, bits: Array, unit: Unit) -> None:
-    """Apply FITS BSCALE, BZERO and BLANK, in the type of ``out``, as astropy does."""
-    bscale, bzero, blank = out.dtype.type(unit.bscale), out.dtype.type(unit.bzero), unit.blank
+def swap_row(source: Array, out: Array) -> Array:
+    """Reverse the bytes of each word; return the words."""
+    for j in range(source.size):
+        out[j] = swap_bytes(source[j])
+    return out[: source.size]
+
+
+@compiled
+def blank_row(source: Array, blank: int, out: Array) -> None:
+    """Put NaN where the word is ``blank``."""
+    for j in range(out.size):
+        if source[j] == blank:
+            out[j] = np.nan
+
+
+@compiled
+def rescale_row(unit: Unit, out: Array) -> None:
+    """Apply FITS BSCALE and BZERO in the type of ``out``, as astropy does."""
+    bscale, bzero = out.dtype.type(unit.bscale), out.dtype.type(unit.bzero)
     for j in range(out.size):
         value = out[j] * bscale
         out[j] = value + bzero
-    if unit.has_blank:
-        for j in range(out.size):
-            if (signed[j] if kind == SIGNED else np.int64(bits[j])) == blank:
-                out[j] = np.nan
+
+
+@compiled
+def finish_integers(signed: Array, unsigned: Array, unit: Unit, out: Array) -> None:
+    """Convert integers, signed or not, with their FITS scaling."""
+    if unit.kind == SIGNED:
+        copy_row(signed, out)
+    else:
+        copy_row(unsigned, out)
+    if unit.rescale:
+        rescale_row(unit, out)
+    if unit.has_blank and unit.kind == SIGNED:
+        blank_row(signed, unit.blank, out)
+    elif unit.has_blank:
+        blank_row(unsigned, unit.blank, out)
+
+
+@compiled
+def decode_row(raw: Array, unit: Unit, scratch: Array, out: Array) -> None:
+    """Turn the bytes of a row into numbers; ``scratch`` holds a row of words of any size."""
+    if unit.size == 4:
+        four = raw.view(np.uint32)
+        if unit.swap:
+            four = swap_row(four, scratch.view(np.uint32))
+        if unit.kind == FLOAT:
+            copy_row(four.view(np.float32), out)
+        else:
+            finish_integers(four.view(np.int32), four, unit, out)
+    elif unit.size == 2:
+        two = raw.view(np.uint16)
+        if unit.swap:
+            two = swap_row(two, scratch.view(np.uint16))
+        finish_integers(two.view(np.int16), two, unit, out)
+    elif unit.size == 1:
+        finish_integers(raw.view(np.int8), raw, unit, out)
+    else:
+        eight = raw.view(np.uint64)
+        if unit.swap:
+            eight = swap_row(eight, scratch.view(np.uint64))
+        if unit.kind == FLOAT:
+            copy_row(eight.view(np.float64), out)
+        else:
+            finish_integers(eight.view(np.int64), eight, unit, out)
+    if unit.rescale and unit.kind == FLOAT:
+        rescale_row(unit, out)
 
 
 @compiled
@@ -73,34 +116,33 @@ def finish_row(out: Array, count: Array) -> None:
 
 @compiled
 def load_tile(
-    source: Array, unit: Unit, masks: Array, affine: Array, start: int, lanes: int,
-    bits: Array, floats: Array, signed: Array, tile: Array, count: Array,
+    source: Array, unit: Unit, masks: Array, affine: Array, start: int, lanes: int, scratch: Array, tile: Array,
+    count: Array,
 ) -> None:  # fmt: skip
     """Load ``lanes`` pixels of all frames into a tile, from pixel ``start``.
 
     Parameters
     ----------
-    source : ndarray of unsigned integers, shape (n, pixels)
-        The words of the frames, of any byte order.
+    source : ndarray of uint8, shape (n, pixels * unit.size)
+        The bytes of the frames.
     unit : Unit
-        What the words mean.
+        What the bytes mean.
     masks : ndarray of bool, shape (n, pixels) or (0, 0)
         True where a pixel must not be used.
     affine : ndarray of float64, shape (n, 2) or (0, 2)
         Zero level and scale of each frame: a value becomes (value - zero) * scale.
-    bits, floats, signed : ndarray, shape (LANES,)
-        Views of one scratch row.
+    scratch : ndarray of uint64, shape (LANES,)
+        Room for the swapped words of a row.
     tile : ndarray of float, flat
         Filled with the finite values, and +inf elsewhere.
     count : ndarray of int32, shape (LANES,)
         Set to the number of finite values of each pixel.
     """
     count[:] = 0
+    begin, end = start * unit.size, (start + lanes) * unit.size
     for frame in range(source.shape[0]):
         out = tile[frame * LANES : frame * LANES + lanes]
-        decode_row(source[frame, start : start + lanes], unit, bits, floats, signed, out)
-        if unit.rescale:
-            rescale_row(out, signed, unit.kind, bits, unit)
+        decode_row(source[frame, begin:end], unit, scratch, out)
         if masks.size:
             hidden = masks[frame, start : start + lanes]
             for j in range(lanes):

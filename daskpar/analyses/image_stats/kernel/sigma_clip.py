@@ -1,4 +1,4 @@
-"""Sigma clipping of all pixels of a sorted tile, with exact decisions.
+"""Sigma clipping of all pixels of a sorted tile.
 
 Definition: `astropy.stats.sigma_clip` with ``axis=0``. In each round the bounds are centre minus
 sigma_lower and plus sigma_upper scales of the values still used; values beyond them go (a value on a bound
@@ -6,7 +6,8 @@ stays). It ends when nothing goes, or after ``maxiters`` rounds; the bounds of t
 judge all values once more, so that one lost in an earlier round can come back.
 
 Values sorted, what is used are the ranks between two pointers. The first round is made for all pixels at once;
-pixels in which it may reject something are copied together, and only they go on.
+pixels in which it may reject something are copied together, and only they go on. A pixel with a value so
+close to a bound that rounding could decide is marked as unsure, to be settled in exact arithmetic.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import LANES, Array, compiled
-from .exact import MAD_TO_STD, outside
+from .compiled import LANES, MAD_TO_STD, Array, compiled
 from .mad import deviations
 from .moments import moments
 from .options import Rejection
@@ -57,7 +57,7 @@ def set_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) ->
         b.centre[j] = s.pivot[j] + offset if rule.about_mean else s.pivot[j]
         b.lower[j] = rule.sigma_lower * scale if rule.sigma_lower < np.inf else np.inf
         b.upper[j] = rule.sigma_upper * scale if rule.sigma_upper < np.inf else np.inf
-        b.doubt[j] = ULP * (abs(s.pivot[j]) + (4.0 * n + 32.0) * (1.0 + widest) * (rms + scale))
+        b.doubt[j] = ULP * (4.0 * abs(s.pivot[j]) + (4.0 * n + 32.0) * (1.0 + widest) * (rms + scale))
     for j in range(lanes):
         square = s.sum2[j]
         if not 1e-270 < square < 1e280:
@@ -70,81 +70,69 @@ def set_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) ->
 
 
 @compiled
-def is_outside(tile: Array, j: int, rank: int, side: int, rule: Rejection, s: State, b: Bounds) -> bool:
-    """Whether the value of pixel ``j`` at ``rank`` lies beyond the lower (side -1) or upper (1) bound."""
-    distance = b.lower[j] if side < 0 else b.upper[j]
-    if distance == np.inf and b.doubt[j] < np.inf:
-        return False
-    away = (tile[rank * LANES + j] - b.centre[j]) * side
-    if away > distance + b.doubt[j]:
+def near(tile: Array, j: int, edge: int, count: int, bound: float, doubt: float) -> bool:
+    """Whether rounding might have put a value next to ``edge`` on the wrong side of ``bound``.
+
+    ``edge`` is the first rank on the far side; the values on both sides of it are the ones closest to the bound.
+    """
+    if edge > 0 and not abs(tile[(edge - 1) * LANES + j] - bound) > doubt:
         return True
-    if away < distance - b.doubt[j] or b.doubt[j] == 0.0:
-        return False
-    sigma = rule.sigma_lower if side < 0 else rule.sigma_upper
-    if sigma == np.inf:
-        return False
-    first, last = s.first[j], s.last[j]
-    start, end = min(first, rank), max(last, rank + 1)
-    column = np.empty(end - start)
-    for k in range(end - start):
-        column[k] = tile[(start + k) * LANES + j]
-    return outside(column, first - start, last - start, rank - start, side, rule.about_mean, rule.by_mad, sigma)
+    return edge < count and not abs(tile[edge * LANES + j] - bound) > doubt
 
 
 @compiled
-def narrow(tile: Array, j: int, rule: Rejection, s: State, b: Bounds) -> tuple[int, int]:
-    """Ranks that survive a round, among those used."""
-    first, last = s.first[j], s.last[j]
-    while first < last and is_outside(tile, j, first, -1, rule, s, b):
-        first += 1
-    while last > first and is_outside(tile, j, last - 1, 1, rule, s, b):
-        last -= 1
-    return first, last
-
-
-@compiled
-def widen(
-    tile: Array, j: int, count: int, kept: tuple[int, int], rule: Rejection, s: State, b: Bounds
-) -> tuple[int, int]:
-    """Ranks within the bounds among all ``count`` values, where ``kept`` are those still used."""
-    first, last = kept
-    while 0 < first <= s.first[j] and not is_outside(tile, j, first - 1, -1, rule, s, b):
-        first -= 1
-    while s.last[j] <= last < count and not is_outside(tile, j, last, 1, rule, s, b):
-        last += 1
-    return first, last
-
-
-@compiled
-def clip_rounds(tile: Array, lanes: int, count: Array, rule: Rejection, s: State, b: Bounds) -> None:
+def clip_rounds(tile: Array, lanes: int, count: Array, rule: Rejection, s: State, b: Bounds, unsure: Array) -> None:
     """Clip until nothing goes. ``s`` holds the moments of the values used, before and after."""
     running = np.ones(lanes, np.bool_)
+    unsure[:lanes] = False
     first, last = s.first[:lanes].copy(), s.last[:lanes].copy()
     for turn in range(rule.maxiters):
         set_bounds(tile, lanes, rule, s, b)
+        more = False
         for j in range(lanes):
-            if running[j]:
-                f, l = narrow(tile, j, rule, s, b)
-                same = f == s.first[j] and l == s.last[j]
-                if same or f == l or turn == rule.maxiters - 1:
-                    f, l = widen(tile, j, count[j], (f, l), rule, s, b)
-                    running[j] = False
-                first[j], last[j] = f, l
+            if not running[j]:
+                continue
+            f, l, c, lower, upper = s.first[j], s.last[j], b.centre[j], b.lower[j], b.upper[j]
+            while f < l and c - tile[f * LANES + j] > lower:
+                f += 1
+            while l > f and tile[(l - 1) * LANES + j] - c > upper:
+                l -= 1
+            if (f == s.first[j] and l == s.last[j]) or f == l or turn == rule.maxiters - 1:
+                running[j] = False
+                while 0 < f <= s.first[j] and c - tile[(f - 1) * LANES + j] <= lower:
+                    f -= 1
+                while s.last[j] <= l < count[j] and tile[l * LANES + j] - c <= upper:
+                    l += 1
+            doubt = b.doubt[j]
+            if doubt > 0.0 and (
+                (lower < np.inf and near(tile, j, f, count[j], c - lower, doubt))
+                or (upper < np.inf and near(tile, j, l, count[j], c + upper, doubt))
+            ):
+                unsure[j] = True
+                running[j] = False
+            more |= running[j]
+            first[j], last[j] = f, l
         s.first[:lanes] = first
         s.last[:lanes] = last
         moments(tile, lanes, s)
-        if not running.any():
+        if not more:
             break
 
 
 @compiled
-def all_inside(tile: Array, j: int, s: State, b: Bounds) -> bool:
-    """Whether all used values of a pixel lie within the bounds beyond doubt."""
-    below = b.centre[j] - tile[s.first[j] * LANES + j]
-    above = tile[(s.last[j] - 1) * LANES + j] - b.centre[j]
-    if b.doubt[j] == 0.0:
-        return below <= b.lower[j] and above <= b.upper[j]
-    return below < b.lower[j] - b.doubt[j] and above < b.upper[j] - b.doubt[j]
+def list_active(tile: Array, lanes: int, s: State, b: Bounds, index: Array) -> int:
+    """List the pixels in which not all values lie within the bounds beyond doubt; return their number."""
+    first, last, centre, lower, upper, doubt = s.first, s.last, b.centre, b.lower, b.upper, b.doubt
+    active = 0
+    for j in range(lanes):
+        if last[j] > first[j]:
+            below = centre[j] - tile[first[j] * LANES + j] - lower[j]
+            above = tile[(last[j] - 1) * LANES + j] - centre[j] - upper[j]
+            clear = below < -doubt[j] and above < -doubt[j]
+            if not (clear or (doubt[j] == 0.0 and below <= 0.0 and above <= 0.0)):
+                index[active] = j
+                active += 1
+    return active
 
 
 @compiled
@@ -154,16 +142,12 @@ def clip_tile(tile: Array, lanes: int, n: int, rule: Rejection, s: State, b: Bou
     Returns
     -------
     int
-        Number of pixels that needed more than the first look; they are listed in ``few.index``.
+        Number of pixels that needed more than the first look; they are listed in ``few.pixels``.
     """
     set_bounds(tile, lanes, rule, s, b)
-    active = 0
-    for j in range(lanes):
-        if s.last[j] > 0 and not all_inside(tile, j, s, b):
-            few.index[active] = j
-            active += 1
+    active = list_active(tile, lanes, s, b, few.pixels)
     if active:
         gather(tile, n, active, s, few)
-        clip_rounds(few.tile, active, few.count, rule, few.state, b)
+        clip_rounds(few.tile, active, few.total, rule, few.state, b, few.unsure)
         scatter(active, s, few)
     return active

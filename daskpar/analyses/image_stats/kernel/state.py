@@ -20,11 +20,15 @@ class State(NamedTuple):
 
 
 class Few(NamedTuple):
-    """The pixels of a tile that need more work, copied together: where they stood, values, counts, state."""
+    """The pixels of a tile that need more work, copied together.
 
-    index: Array
+    Where they stood, sorted values, number of finite values, whether a decision was too close, state.
+    """
+
+    pixels: Array
     tile: Array
-    count: Array
+    total: Array
+    unsure: Array
     state: State
 
 
@@ -38,14 +42,14 @@ def new_state() -> State:
 
 @compiled
 def gather(tile: Array, n: int, active: int, s: State, few: Few) -> None:
-    """Copy the pixels listed in ``few.index``; all their finite values are in use."""
+    """Copy the pixels listed in ``few.pixels``; all their finite values are in use."""
     for r in range(n):
         source, target = tile[r * LANES : (r + 1) * LANES], few.tile[r * LANES : (r + 1) * LANES]
         for k in range(active):
-            target[k] = source[few.index[k]]
+            target[k] = source[few.pixels[k]]
     for k in range(active):
-        j = few.index[k]
-        few.count[k] = s.last[j]
+        j = few.pixels[k]
+        few.total[k] = s.last[j]
         few.state.first[k], few.state.last[k] = s.first[j], s.last[j]
         few.state.pivot[k], few.state.sum1[k], few.state.sum2[k] = s.pivot[j], s.sum1[j], s.sum2[j]
 
@@ -54,6 +58,6 @@ def gather(tile: Array, n: int, active: int, s: State, few: Few) -> None:
 def scatter(active: int, s: State, few: Few) -> None:
     """Put the state of the copied pixels back in place."""
     for k in range(active):
-        j = few.index[k]
+        j = few.pixels[k]
         s.first[j], s.last[j] = few.state.first[k], few.state.last[k]
         s.pivot[j], s.sum1[j], s.sum2[j] = few.state.pivot[k], few.state.sum1[k], few.state.sum2[k]
