@@ -46,7 +46,7 @@ def write_outputs(
     folder : path
         Made if it is missing.
     overwrite : bool
-        Whether files that exist are replaced.
+        Whether files that exist are replaced. One with the same ``result_hash``, recipe and code always is.
     provenance : mapping
         As `daskpar.provenance.provenance` makes it; `read_provenance` returns it.
     select : mapping of str to function, optional
@@ -69,18 +69,31 @@ def write_outputs(
     OutputError
         A file could not be written. It is as it was before; those written earlier are complete.
     """
-    check_outputs(names, folder, overwrite)
     folder = Path(folder)
+    check_outputs(names, folder, overwrite=True)
+    replaced = [overwrite or _same_result(folder / name, provenance) for name in names]
+    check_outputs([name for name, allowed in zip(names, replaced, strict=True) if not allowed], folder, False)
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
     written = []
-    for name in names:
+    for name, allowed in zip(names, replaced, strict=True):
         path = folder / name
         part = (select or {}).get(path.stem, _everything)(dataset)
-        _write(part, path, overwrite, provenance, plot)
+        _write(part, path, allowed, provenance, plot)
         written.append(path)
     return written
+
+
+def _same_result(path: Path, provenance: Mapping[str, Any]) -> bool:
+    """Tell whether a file holds this very result: a run killed between its outputs writes them again."""
+    if not provenance.get("result_hash") or not path.exists():
+        return False
+    try:
+        earlier = read_provenance(path)
+    except InputError:
+        return False
+    return all(earlier.get(key) == provenance.get(key) for key in ("result_hash", "recipe", "code"))
 
 
 def _everything(dataset: xr.Dataset) -> xr.Dataset:
