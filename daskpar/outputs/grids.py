@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from daskpar.outputs import record
+from daskpar.outputs.bands import bands
 from daskpar.outputs.columns import plain
 from daskpar.outputs.names import engine
 
@@ -86,21 +87,39 @@ def _plain_attributes(attributes: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _encoding(variable: xr.DataArray, suffix: str) -> dict[str, Any]:
-    """Store arrays in chunks of whole rows, with checksums where HDF5 offers them."""
+    """Store arrays in chunks of whole rows, with checksums."""
     if variable.ndim == 0 or variable.size == 0 or variable.dtype.kind == "O":
         return {}
     row = variable.nbytes // variable.shape[0]
     rows = min(variable.shape[0], max(1, _CHUNK_BYTES // max(1, row)))
     chunks = (rows, *variable.shape[1:])
-    return {"chunksizes": chunks, "fletcher32": True} if suffix == ".nc" else {"chunks": chunks}
+    if suffix == ".nc":
+        return {"chunksizes": chunks, "fletcher32": True}
+    from zarr.codecs import ZstdCodec
+
+    return {"chunks": chunks, "compressors": (ZstdCodec(level=1, checksum=True),)}
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
     """Read back what `write` stored; KeyError where it holds none."""
+    with _opened(path) as opened:
+        return record.from_text(str(opened[VARIABLE].values))
+
+
+def verify(path: Path) -> None:
+    """Read all chunks with their checksums; an error of the storage library where one is wrong."""
+    with _opened(path) as opened, _failures_as_os_errors():
+        for name in opened.variables:
+            for _ in bands(opened[name]) if opened[name].ndim else [opened[name].values]:
+                pass
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[xr.Dataset]:
     import xarray as xr
 
     options: Any = {"engine": engine(path.suffix), "decode_times": False}
     if path.suffix == ".zarr":
         options["consolidated"] = False
     with xr.open_dataset(path, **options) as opened:
-        return record.from_text(str(opened[VARIABLE].values))
+        yield opened
