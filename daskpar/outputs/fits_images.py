@@ -6,6 +6,8 @@ them share.
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from daskpar.outputs import record
 from daskpar.outputs.bands import bands
 from daskpar.outputs.columns import Column, columns, is_image, table_dimensions
 from daskpar.outputs.fits_header import extension_header, primary_header
-from daskpar.outputs.fits_stream import write_hdu
+from daskpar.outputs.fits_stream import sums_to_ones, write_hdu
 from daskpar.outputs.fits_table import write_table
 
 if TYPE_CHECKING:
@@ -97,9 +99,38 @@ def to_disk(values: np.ndarray[Any, Any], offset: int) -> np.ndarray[Any, Any]:
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """Read back what `write` stored; KeyError where the file holds none."""
-    from astropy.io import fits
-
-    with fits.open(path, memmap=False, lazy_load_hdus=True) as opened:
+    """Read back what `write` stored; KeyError where the file holds none, ValueError where it is damaged."""
+    with _opened(path) as opened:
+        _check_sum(path, opened[PROVENANCE])
         table = opened[PROVENANCE].data
         return record.from_rows([(str(row["key"]), str(row["json"])) for row in table])
+
+
+def verify(path: Path) -> None:
+    """Read the whole file, HDU by HDU, and compare it with its checksums.
+
+    Raises
+    ------
+    ValueError
+        Names the extension that is not as it was written.
+    """
+    with _opened(path) as opened:
+        for hdu in opened:
+            _check_sum(path, hdu)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what astropy only warns about, `_check_sum` refuses
+        with fits.open(path, memmap=False) as opened:
+            yield opened
+
+
+def _check_sum(path: Path, hdu: Any) -> None:
+    place = hdu.fileinfo()
+    end = place["datLoc"] + place["datSpan"]
+    if "CHECKSUM" not in hdu.header or not sums_to_ones(path, place["hdrLoc"], end):
+        raise ValueError(f"extension {hdu.name} does not match its checksum")

@@ -8,6 +8,7 @@ ones' complement.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 BLOCK = 2880
 _ALL_ONES = 0xFFFFFFFF
+_READ_BYTES = 16 * 1024**2
 # The checksum must be legible and free of quotes: letters and digits only.
 _PUNCTUATION = frozenset(b":;<=>?@[\\]^_`")
 
@@ -87,6 +89,20 @@ def write_hdu(stream: BinaryIO, header: fits.Header, pieces: Iterable[np.ndarray
     stream.seek(start)
     stream.write(_header_bytes(header))
     stream.seek(0, 2)
+
+
+def sums_to_ones(path: Path, start: int, stop: int) -> bool:
+    """Tell whether the bytes of an HDU add up to all ones, as those of an intact one with CHECKSUM do."""
+    total = OnesSum()
+    with open(path, "rb") as stream:
+        stream.seek(start)
+        while start < stop:
+            piece = stream.read(min(_READ_BYTES, stop - start))
+            if not piece:
+                return False
+            total.add(piece)
+            start += len(piece)
+    return total.value == _ALL_ONES
 
 
 def _header_bytes(header: fits.Header) -> bytes:

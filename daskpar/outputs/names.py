@@ -20,7 +20,11 @@ FORMATS = {
     ".png": "daskpar.outputs.pictures",
 }
 FOLDERS = {".zarr"}
-_NEEDS = {".nc": "h5netcdf", ".zarr": "zarr"}
+# For each format the packages that can write it, one set after another; xarray calls them so too.
+ENGINES: dict[str, dict[str, tuple[str, ...]]] = {
+    ".nc": {"h5netcdf": ("h5netcdf", "h5py"), "netcdf4": ("netCDF4",)},
+    ".zarr": {"zarr": ("zarr",)},
+}
 _LONGEST = 200  # bytes of a file name: file systems allow 255
 
 
@@ -70,10 +74,19 @@ def _faults(name: object, folder: Path, key: str) -> Iterator[Fault]:
         yield Fault(f"{name[:40]}… is too long", f"a name may have {_LONGEST} bytes", key=key)
     elif suffix not in FORMATS:
         yield Fault(f"{name}: unknown format {suffix or '(no suffix)'}", _allowed(name, suffix), key=key)
-    elif suffix in _NEEDS and importlib.util.find_spec(_NEEDS[suffix]) is None:
-        yield Fault(f"{name} needs the package {_NEEDS[suffix]}", f"pip install {_NEEDS[suffix]}", key=key)
+    elif suffix in ENGINES and engine(suffix) is None:
+        packages = " ".join(next(iter(ENGINES[suffix].values())))
+        yield Fault(f"{name} needs packages that are not installed", f"pip install {packages}", key=key)
     elif link := _link(folder, parts):
         yield Fault(f"{name}: {link} is a link", "remove it or choose another name", key=key)
+
+
+def engine(suffix: str) -> str | None:
+    """Return what can write a format here: ``h5netcdf``, ``netcdf4`` or ``zarr``; None if nothing can."""
+    for name, packages in ENGINES[suffix].items():
+        if all(importlib.util.find_spec(package) is not None for package in packages):
+            return name
+    return None
 
 
 def _allowed(name: str, suffix: str) -> str:

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +51,10 @@ def write(dataset: xr.Dataset, path: Path, provenance: Mapping[str, Any], suffix
     path.write_bytes(_ecsv(table, meta))
 
 
-def table_of(dataset: xr.Dataset) -> tuple[str | None, list[Column]]:
+def table_of(dataset: xr.Dataset, rows: slice = slice(None)) -> tuple[str | None, list[Column]]:
     """Return the dimension a table shows and its columns; RecipeError where a dataset has neither."""
     dimension = next(iter(table_dimensions(dataset)), None)
-    table = columns(dataset, dimension)
+    table = columns(dataset, dimension, rows)
     if not table:
         raise RecipeError(
             "the result has no columns for a table", f"it holds {', '.join(map(str, dataset.data_vars))}"
@@ -61,36 +62,46 @@ def table_of(dataset: xr.Dataset) -> tuple[str | None, list[Column]]:
     return dimension, table
 
 
-def _ecsv(table: list[Column], meta: dict[str, Any]) -> bytes:
+def dataset_table(dataset: xr.Dataset) -> Any:
+    """Return the columns over the dimension with most variables, or the scalars, as an `astropy.table.Table`.
+
+    Coordinates come first; a column is masked where ``attrs["mask"]`` of its variable names a mask.
+    """
+    return _table(table_of(dataset)[1])
+
+
+def _table(table: list[Column]) -> Any:
     from astropy.table import Column as TableColumn
     from astropy.table import MaskedColumn, Table
 
-    made = Table(meta=meta)
+    made = Table()
     for column in table:
-        unit, description = column.unit or None, column.description or None
+        description = column.description or None
         if column.mask is None:
-            cells = TableColumn(_text_safe(column.values), description=description)
+            made[column.name] = TableColumn(column.values, description=description)
         else:
-            mask = np.broadcast_to(
-                column.mask.reshape(-1, *[1] * (column.values.ndim - 1)), column.values.shape
-            )
-            cells = MaskedColumn(_text_safe(column.values), mask=mask, description=description)
-        made[column.name] = cells
-        if unit:
-            made[column.name].unit = _unit(unit)
+            mask = column.mask.reshape(-1, *[1] * (column.values.ndim - 1))
+            mask = np.broadcast_to(mask, column.values.shape)
+            made[column.name] = MaskedColumn(column.values, mask=mask, description=description)
+        if column.unit:
+            made[column.name].unit = _unit(column.unit)
+    return made
+
+
+def _ecsv(table: list[Column], meta: dict[str, Any]) -> bytes:
+    made = _table([replace(column, values=_text_safe(column.values)) for column in table])
+    made.meta.update(meta)
     text = io.StringIO()
     made.write(text, format="ascii.ecsv")
     return _sealed(text.getvalue())
 
 
 def _sealed(text: str) -> bytes:
-    """Write the digest of the lines below the header into the header."""
-    lines = text.splitlines(keepends=True)
-    end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    body = "".join(lines[end:]).encode()
-    place = next(i for i, line in enumerate(lines) if line.startswith("# meta:"))
-    seal = f"# - {{{_CONTENT}: {hashlib.sha256(body).hexdigest()}}}\n"
-    return "".join([*lines[: place + 1], seal, *lines[place + 1 : end]]).encode() + body
+    """Write the digest of the rows into the header, as the first entry of its ``meta``."""
+    header, body = _parts(text.encode("utf-8"))
+    seal = f"# - {{{_CONTENT}: {hashlib.sha256(body).hexdigest()}}}\n".encode("ascii")
+    above, meta, below = header.partition(b"\n# meta: !!omap\n")
+    return above + meta + seal + below + body
 
 
 def _unit(text: str) -> Any:
@@ -142,25 +153,39 @@ def _cells(values: np.ndarray[Any, Any], mask: np.ndarray[Any, Any] | None) -> I
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """Read back what `write` stored; ValueError where the file holds none."""
-    with path.open(encoding="utf-8") as lines:
-        first = lines.readline()
-        if path.suffix == ".csv":
-            if not first.startswith(f"# {_CONTENT}"):
-                raise ValueError("no provenance in the first line")
-            return record.from_text(first.partition(f"{record.KEY} ")[2])
-        header = [line for line in _header_lines(first, lines)]
+    """Read back what `write` stored; ValueError where the file holds none or its lines have changed since."""
+    header, body = _parts(path.read_bytes())
+    if path.suffix == ".csv":
+        words = header.decode("ascii").split(" ", 4)
+        if words[:2] != ["#", _CONTENT] or words[3] != record.KEY:
+            raise ValueError("no provenance in the first line")
+        digest, text = words[2], words[4]
+    else:
+        meta = _ecsv_meta(header.decode("utf-8"))
+        digest, text = meta[_CONTENT], meta[record.KEY]
+    if digest != hashlib.sha256(body).hexdigest():
+        raise ValueError("the rows are not those that were written")
+    return record.from_text(text)
+
+
+def verify(path: Path) -> None:
+    """Compare the rows with the digest in the header; ValueError where they differ."""
+    read_provenance(path)
+
+
+def _parts(raw: bytes) -> tuple[bytes, bytes]:
+    """Split a file into the comment lines at its beginning and the rest."""
+    end = 0
+    while raw.startswith(b"#", end):
+        end = raw.find(b"\n", end) + 1 or len(raw)
+    return raw[:end], raw[end:]
+
+
+def _ecsv_meta(header: str) -> dict[str, Any]:
     from astropy.table.meta import get_header_from_yaml
 
-    meta = get_header_from_yaml(header).get("meta", {})
-    return record.from_text(meta[record.KEY])
-
-
-def _header_lines(first: str, lines: Iterator[str]) -> Iterator[str]:
-    if not first.startswith("# %ECSV"):
+    version, *lines = [line.removeprefix("# ") for line in header.splitlines()]
+    if not version.startswith("%ECSV"):
         raise ValueError("not an ECSV file")
-    for line in lines:
-        if not line.startswith("#"):
-            return
-        if line.rstrip("\n") != "# ---":
-            yield line.removeprefix("# ").rstrip("\n")
+    meta: dict[str, Any] = get_header_from_yaml([line for line in lines if line != "---"]).get("meta", {})
+    return meta
