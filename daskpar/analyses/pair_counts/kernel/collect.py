@@ -114,10 +114,31 @@ def _keep(buffers: Any, n: int, first: Any, second: Any, inside: Any, points: in
 
 
 @inlined
+def _distances_in_run(
+    distances: int, n: int, point: Any, points: int, groups: int, begin: int, end: int, shift: int, top: float
+) -> Any:
+    """`pairs_in_run` where squared distances are all that is asked for, without its decisions in every turn."""
+    x, y, z, limit = splat(point.x), splat(point.y), splat(point.z), splat(top)
+    by_x, by_y, by_z = splat(get_float(shift, 0)), splat(get_float(shift, 1)), splat(get_float(shift, 2))
+    for k in range(begin, end):
+        group = get_int(groups, k)
+        dx = (load(points, group) - x) + by_x
+        dy = (load(points, group + LANES) - y) + by_y
+        dz = (load(points, group + 2 * LANES) - z) + by_z
+        square = (dx * dx + dy * dy) + dz * dz
+        inside = square < limit
+        store(distances, n, compress(square, inside))
+        n += count(inside)
+    return n
+
+
+@inlined
 def pairs_in_run(
     buffers: Any, n: int, point: Any, points: int, groups: int, begin: int, end: int, shift: int, rule: Any
 ) -> Any:
     """Append the pairs of a point with ``groups[begin:end]``, shifted; how many the buffers then hold."""
+    if rule.form == RADIAL and not rule.extra:
+        return _distances_in_run(buffers.first, n, point, points, groups, begin, end, shift, rule.first_top)
     x, y, z = splat(point.x), splat(point.y), splat(point.z)
     by = (splat(get_float(shift, 0)), splat(get_float(shift, 1)), splat(get_float(shift, 2)))
     first_top, second_top = splat(rule.first_top), splat(rule.second_top)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from daskpar.analyses.pair_counts.kernel.compiled import inlined
+from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 
 from daskpar.analyses.pair_counts.kernel.lanes import LANES, compress, count, load, splat, store
 from daskpar.analyses.pair_counts.kernel.lookup import place
@@ -31,7 +31,7 @@ class Bins(NamedTuple):
     width: int
 
 
-@inlined
+@compiled
 def sift(values: int, n: int, thresholds: int, number: int, npairs: int) -> None:
     """Count values between thresholds, all below the last of them; ``values`` is used up.
 
@@ -103,7 +103,7 @@ def _slot(bins: Any, pair: int) -> int:
     return slot
 
 
-@inlined
+@compiled
 def tally(buffers: Any, n: int, first_lookup: Any, second_lookup: Any, bins: Any, rule: Any, n_patches: int) -> None:
     """Add the pairs in the buffers to their bins, one after the other."""
     columns = second_lookup.number + 1
