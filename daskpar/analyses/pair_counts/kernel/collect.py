@@ -1,0 +1,172 @@
+"""The loop over pairs: what is compared, for those pairs that can fall into a bin, side by side in buffers."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from daskpar.analyses.pair_counts.kernel.compiled import inlined
+
+from daskpar.analyses.pair_counts.kernel.binning import (
+    RADIAL,
+    RP_PI_AXIS,
+    RP_PI_MIDPOINT,
+    S_MU_AXIS,
+)
+from daskpar.analyses.pair_counts.kernel.lanes import (
+    LANES,
+    compress,
+    copysign,
+    count,
+    lane_numbers,
+    load,
+    positive_part,
+    splat,
+    store,
+)
+from daskpar.analyses.pair_counts.kernel.memory import get_float, get_int
+
+CAPACITY = 2048
+"""Pairs that the buffers hold before they are tallied."""
+CHUNK = 64
+"""Groups between two looks at whether the buffers are full."""
+
+
+class Buffers(NamedTuple):
+    """Pairs on their way into bins: addresses of arrays, unused where nothing asks for them."""
+
+    first: int
+    second: int
+    weight: int
+    patch: int
+
+
+@inlined
+def compared(rule: Any, x: Any, y: Any, z: Any, x2: Any, y2: Any, z2: Any, shift: Any) -> Any:
+    """What the thresholds of both axes are compared with, for eight pairs at once; see `binning`.
+
+    Parameters
+    ----------
+    rule : Rule
+    x, y, z, x2, y2, z2 : vector
+        The first and the second point of each pair, along the grid's axes.
+    shift : 3 vectors
+        Added to the second minus the first: 0 or a period.
+    """
+    dx = (x2 - x) + shift[0]
+    dy = (y2 - y) + shift[1]
+    dz = (z2 - z) + shift[2]
+    if rule.form == RADIAL:
+        first = (dx * dx + dy * dy) + dz * dz
+        return first, first
+    if rule.form == RP_PI_AXIS:
+        second = dz if rule.signed else copysign(dz, splat(1.0))
+        return dx * dx + dy * dy, second
+    # Added in the order of the caller's x, y, z, whichever of them lies along the grid's z.
+    square = (dx * dx + dz * dz) + dy * dy if rule.swapped else (dx * dx + dy * dy) + dz * dz
+    if rule.form == S_MU_AXIS:
+        second = (dz * dz) / square
+        return square, copysign(second, dz) if rule.signed else second
+    lx, ly, lz = x + x2, y + y2, z + z2
+    along = (dx * lx + dy * ly) + dz * lz
+    length = (lx * lx + ly * ly) + lz * lz
+    if rule.form == RP_PI_MIDPOINT:
+        second = (along * along) / length
+        first = positive_part(square - second)
+    else:
+        second = (along * along) / (length * square)
+        first = square
+    return first, copysign(second, along) if rule.signed else second
+
+
+class Point(NamedTuple):
+    """The first member of the pairs at hand: position along the grid's axes, weight, and patch × number of patches."""
+
+    x: float
+    y: float
+    z: float
+    weight: float
+    patch: float
+
+
+@inlined
+def point_at(points: int, stride: int, place: int, n_patches: int) -> Any:
+    """The point at a place of a packed catalog."""
+    first = place // LANES * stride + place % LANES
+    weight = patch = 1.0
+    if stride > 3 * LANES:
+        weight = get_float(points, first + 3 * LANES)
+        patch = get_float(points, first + 4 * LANES) * n_patches
+    return Point(
+        get_float(points, first), get_float(points, first + LANES), get_float(points, first + 2 * LANES), weight, patch
+    )
+
+
+@inlined
+def _keep(buffers: Any, n: int, first: Any, second: Any, inside: Any, points: int, group: int, point: Any, rule: Any) -> Any:
+    """Append the pairs that are inside to the buffers; how many there are then."""
+    store(buffers.first, n, compress(first, inside))
+    if rule.form != RADIAL:
+        store(buffers.second, n, compress(second, inside))
+    if rule.extra:
+        store(buffers.weight, n, compress(load(points, group + 3 * LANES) * splat(point.weight), inside))
+        store(buffers.patch, n, compress(load(points, group + 4 * LANES) + splat(point.patch), inside))
+    return n + count(inside)
+
+
+@inlined
+def _distances_in_run(
+    distances: int, n: int, point: Any, points: int, groups: int, begin: int, end: int, shift: int, top: float
+) -> Any:
+    """`pairs_in_run` where squared distances are all that is asked for, without its decisions in every turn."""
+    x, y, z, limit = splat(point.x), splat(point.y), splat(point.z), splat(top)
+    by_x, by_y, by_z = splat(get_float(shift, 0)), splat(get_float(shift, 1)), splat(get_float(shift, 2))
+    for k in range(begin, end):
+        group = get_int(groups, k)
+        dx = (load(points, group) - x) + by_x
+        dy = (load(points, group + LANES) - y) + by_y
+        dz = (load(points, group + 2 * LANES) - z) + by_z
+        square = (dx * dx + dy * dy) + dz * dz
+        inside = square < limit
+        store(distances, n, compress(square, inside))
+        n += count(inside)
+    return n
+
+
+@inlined
+def pairs_in_run(
+    buffers: Any, n: int, point: Any, points: int, groups: int, begin: int, end: int, shift: int, rule: Any
+) -> Any:
+    """Append the pairs of a point with ``groups[begin:end]``, shifted; how many the buffers then hold."""
+    if rule.form == RADIAL and not rule.extra:
+        return _distances_in_run(buffers.first, n, point, points, groups, begin, end, shift, rule.first_top)
+    x, y, z = splat(point.x), splat(point.y), splat(point.z)
+    by = (splat(get_float(shift, 0)), splat(get_float(shift, 1)), splat(get_float(shift, 2)))
+    first_top, second_top = splat(rule.first_top), splat(rule.second_top)
+    for k in range(begin, end):
+        group = get_int(groups, k)
+        first, second = compared(
+            rule, x, y, z, load(points, group), load(points, group + LANES), load(points, group + 2 * LANES), by
+        )
+        inside = first < first_top
+        if rule.form != RADIAL:
+            inside = inside & (second < second_top)
+        n = _keep(buffers, n, first, second, inside, points, group, point, rule)
+    return n
+
+
+@inlined
+def pairs_in_own_group(buffers: Any, n: int, point: Any, lane: int, points: int, group: int, both: bool, rule: Any) -> Any:
+    """Append the pairs of a point with those after it in its own group, or with all others of it."""
+    x, y, z = splat(point.x), splat(point.y), splat(point.z)
+    none = splat(0.0)
+    first, second = compared(
+        rule, x, y, z, load(points, group), load(points, group + LANES), load(points, group + 2 * LANES), (none, none, none)
+    )
+    inside = first < splat(rule.first_top)
+    if rule.form != RADIAL:
+        inside = inside & (second < splat(rule.second_top))
+    lanes = lane_numbers()
+    n = _keep(buffers, n, first, second, inside & (splat(float(lane)) < lanes), points, group, point, rule)
+    if both:
+        n = _keep(buffers, n, first, second, inside & (lanes < splat(float(lane))), points, group, point, rule)
+    return n
