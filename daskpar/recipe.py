@@ -148,7 +148,7 @@ class Recipe(BaseModel):
     def located(self, error: DaskparError) -> DaskparError:
         """Give an error its place in the recipe: each fault that names a key of it but no file.
 
-        For faults found after loading, such as a pattern without a match or a function that cannot be imported::
+        For faults found after loading, such as a pattern without a match::
 
             except DaskparError as error:
                 raise recipe.located(error) from error
@@ -174,7 +174,7 @@ class Recipe(BaseModel):
         return dump_yaml(self.data())
 
     def digest(self) -> str:
-        """SHA-256, in hex, of the canonical JSON of the recipe; it knows no paths but those in the recipe."""
+        """Give the SHA-256, in hex, of the canonical JSON of the recipe. It knows no folder."""
         return hashlib.sha256(_canonical(self.data()).encode()).hexdigest()
 
 

@@ -20,14 +20,16 @@ from daskpar.yaml_text import flow_text
 _SOURCES = ("synthetic", "files", "grid")
 
 
-def starter(analysis: str | AnalysisModels, outputs: Sequence[str] = (), schema: str | None = None) -> str:
+def starter(
+    analysis: str | AnalysisModels, outputs: Sequence[str] = (), schema: str | None = None
+) -> str:
     """Write a recipe that is valid as it stands and says of every option what it may be.
 
     Parameters
     ----------
     analysis : str or AnalysisModels
-        A built-in or installed analysis by its name, or the record of any. Its models give the keys, defaults,
-        examples and descriptions.
+        A built-in or installed analysis by its name, or the record of any. Its models give the keys,
+        defaults, examples and descriptions.
     outputs : sequence of str
         Names to put under ``outputs``.
     schema : str
