@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from daskpar.checking import advise, check, field_names
 from daskpar.errors import DaskparError, Fault
-from daskpar.grammar import shown
+from daskpar.grammar import is_code_name, shown
 from daskpar.profile import KINDS
-from daskpar.strict_yaml import Document
+from daskpar.strict_yaml import MAX_FAULTS, Document
 
 
 class AnalysisModels(Protocol):
@@ -35,6 +35,7 @@ class AnalysisModels(Protocol):
         """
 
 
+MAX_OUTPUTS = 100
 Lookup = Callable[[str], AnalysisModels]
 
 FilePattern = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -68,7 +69,7 @@ def find_analysis(
 ) -> tuple[AnalysisModels | None, list[Fault]]:
     """Look the recipe's analysis up, and place what the look-up says at the key ``analysis``."""
     name = document.data.get("analysis")
-    if lookup is None or not isinstance(name, str):
+    if lookup is None or not isinstance(name, str) or not is_code_name(name):
         return None, []
     try:
         return lookup(name), []
@@ -139,7 +140,7 @@ def output_faults(document: Document, suffixes: Collection[str] | None) -> list[
         return []
     faults = []
     allowed = ", ".join(sorted(suffixes or ()))
-    for index, name in enumerate(outputs):
+    for index, name in enumerate(outputs[:MAX_OUTPUTS]):
         if not isinstance(name, str):
             continue  # the recipe's own model has said so
         others = [other for other in outputs[:index] if isinstance(other, str)]
@@ -153,7 +154,7 @@ def output_faults(document: Document, suffixes: Collection[str] | None) -> list[
         ):
             what = f"{shown(name)} and an output before it would be a file and a folder of one name"
             faults.append(document.fault(place, what, "rename one"))
-    return faults
+    return faults[:MAX_FAULTS]
 
 
 def misplaced(fault: Fault, analysis: AnalysisModels | None) -> Fault:

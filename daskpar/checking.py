@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from daskpar.errors import DaskparError, Fault
 from daskpar.grammar import shown
-from daskpar.strict_yaml import Document, KeyPath
+from daskpar.strict_yaml import MAX_FAULTS, Document, KeyPath
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -62,11 +62,14 @@ def _faults(
         if error["type"] == "fault_at":
             path = (*path, error["ctx"]["key"])
         grouped.setdefault(path, []).append((error, branched))
-    faults = []
+    inner = {path[:length] for path in grouped for length in range(len(path))}
+    faults: list[Fault] = []
     for path, group in grouped.items():
-        deeper = any(other[: len(path)] == path and other != path for other in grouped)
-        if deeper and all(branched for _, branched in group):
-            continue  # another branch of the union came further: its faults are the useful ones
+        if path in inner and all(branched or error["type"] == "too_short" for error, branched in group):
+            continue  # the faults further in are the useful ones
+        if len(faults) >= MAX_FAULTS:
+            faults.append(document.fault(prefix, "has more faults than these", "mend these first"))
+            break
         what, todo = _words(model, path, [error for error, _ in group])
         on_key = group[0][0]["type"] == "extra_forbidden"
         faults.append(document.fault((*prefix, *path), what, todo, on_key=on_key))

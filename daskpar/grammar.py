@@ -81,14 +81,12 @@ _SAFE = r"[A-Za-z0-9_./:=,@%+-]+"
 RunName = Annotated[
     str, Grammar(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "letters, digits, '.', '_' and '-'", "m13_night1", 64)
 ]
-CodeName = Annotated[
-    str,
-    Grammar(
-        r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*(?::[A-Za-z_][A-Za-z0-9_.]*)?",
-        "the name of an analysis, or module:attribute",
-        "image_stats or mylab.flats:ANALYSIS",
-    ),
-]
+_CODE_NAME = Grammar(
+    r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*(?::[A-Za-z_][A-Za-z0-9_.]*)?",
+    "the name of an analysis, or module:attribute",
+    "image_stats or mylab.flats:ANALYSIS",
+)
+CodeName = Annotated[str, _CODE_NAME]
 ClassPath = Annotated[
     str,
     Grammar(
@@ -162,6 +160,11 @@ OutputName = Annotated[
 ]
 
 Positive = Annotated[int, Field(gt=0, le=1_000_000)]
+
+
+def is_code_name(text: str) -> bool:
+    """Tell whether a text may name an analysis, before anything is looked up by it."""
+    return len(text) <= _CODE_NAME.longest and re.fullmatch(_CODE_NAME.pattern, text) is not None
 
 
 def safe_options(value: object) -> object:

@@ -49,29 +49,35 @@ def resolve_inputs(
         For a pattern without a match.
     """
     found: dict[str, None] = {}
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        found |= dict.fromkeys(_matches(*_split_root(pattern, os.path.abspath(base), roots or {}), pattern))
+    alone = isinstance(patterns, str)
+    for index, pattern in enumerate([patterns] if isinstance(patterns, str) else patterns):
+        key = "inputs.files" if alone else f"inputs.files[{index}]"
+        folder, below = _split_root(pattern, os.path.abspath(base), roots or {}, key)
+        matches = _matches(folder, below)
+        if not matches:
+            raise InputError(f"no file matches {shown(pattern)}", f"looked in {folder}", key=key)
+        found |= dict.fromkeys(matches)
     return list(found)
 
 
-def _split_root(pattern: str, base: str, roots: Mapping[str, str | os.PathLike[str]]) -> tuple[str, str]:
+def _split_root(
+    pattern: str, base: str, roots: Mapping[str, str | os.PathLike[str]], key: str
+) -> tuple[str, str]:
     if _ADDRESS.match(pattern):
-        raise RecipeError(
-            f"{shown(pattern)} is a remote address", "copy the files to a disk", key="inputs.files"
-        )
+        raise RecipeError(f"{shown(pattern)} is a remote address", "copy the files to a disk", key=key)
     named = _ROOT.fullmatch(pattern)
     if not named:
         return base, os.path.expanduser(pattern)
     name, rest = named.groups()
     if name not in roots:
         todo = f"{advise(name, roots)}, or add it to roots of the profile; write ./{pattern} for a file"
-        raise RecipeError(f"{shown(pattern)} names the unknown root '{name}'", todo, key="inputs.files")
+        raise RecipeError(f"{shown(pattern)} names the unknown root '{name}'", todo, key=key)
     if os.path.isabs(rest) or ".." in Path(rest).parts or not rest:
-        raise RecipeError(f"{shown(pattern)} leaves the root", "write a path below it", key="inputs.files")
+        raise RecipeError(f"{shown(pattern)} leaves the root", "write a path below it", key=key)
     return os.path.abspath(roots[name]), rest
 
 
-def _matches(folder: str, pattern: str, written: str) -> list[str]:
+def _matches(folder: str, pattern: str) -> list[str]:
     whole = os.path.join(folder, pattern)
     with_hdu = _HDU.fullmatch(whole)
     name, hdu = with_hdu.groups() if with_hdu and not os.path.lexists(whole) else (whole, "")
@@ -79,8 +85,6 @@ def _matches(folder: str, pattern: str, written: str) -> list[str]:
         return [os.path.normpath(name) + hdu]
     relative = os.path.relpath(name, folder) if not os.path.isabs(pattern) else name
     paths = glob.glob(relative, root_dir=folder, recursive=True)
-    if not paths:
-        raise InputError(f"no file matches {shown(written)}", f"looked in {folder}", key="inputs.files")
     absolute = [os.path.normpath(os.path.join(folder, path)) for path in paths]
     return [path + hdu for path in sorted(absolute, key=natural_order)]
 

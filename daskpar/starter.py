@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
+from daskpar.analysis import load_analysis
 from daskpar.analysis_check import AnalysisModels
 from daskpar.checking import models_in
 from daskpar.errors import AnalysisError
@@ -19,13 +20,16 @@ from daskpar.yaml_text import flow_text
 _SOURCES = ("synthetic", "files", "grid")
 
 
-def starter(analysis: AnalysisModels, outputs: Sequence[str] = (), schema: str | None = None) -> str:
+def starter(
+    analysis: str | AnalysisModels, outputs: Sequence[str] = (), schema: str | None = None
+) -> str:
     """Write a recipe that is valid as it stands and says of every option what it may be.
 
     Parameters
     ----------
-    analysis : AnalysisModels
-        Its models give the keys, defaults, examples and descriptions.
+    analysis : str or AnalysisModels
+        A built-in or installed analysis by its name, or the record of any. Its models give the keys,
+        defaults, examples and descriptions.
     outputs : sequence of str
         Names to put under ``outputs``.
     schema : str
@@ -38,9 +42,13 @@ def starter(analysis: AnalysisModels, outputs: Sequence[str] = (), schema: str |
 
     Raises
     ------
+    RecipeError
+        For a name that no analysis has.
     AnalysisError
         For an option that has neither a default nor an example.
     """
+    if isinstance(analysis, str):
+        analysis = load_analysis(analysis)
     name = analysis.name.rpartition(":")[0] or analysis.name
     lines = [
         f"# yaml-language-server: $schema={schema or FOLDER / 'recipe.json'}",

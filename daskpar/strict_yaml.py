@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -27,9 +28,13 @@ from ruamel.yaml.events import (
 
 from daskpar.errors import DaskparError, Fault, RecipeError
 
+# The parser needs about a second for each million characters, and more for many short words: together these
+# bounds keep the refusal of any file below a second.
 MAX_LINES = 20_000
+MAX_WORDS = 60_000
 MAX_NODES = 20_000
 MAX_DEPTH = 24
+MAX_KEY = 200
 MAX_FAULTS = 50
 
 KeyPath = tuple[str | int, ...]
@@ -42,6 +47,12 @@ def dotted(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def key_path(text: str) -> KeyPath:
+    """Read back what `dotted` writes."""
+    parts = re.findall(r"\[([0-9]+)\]|([^.\[\]]+)", text)
+    return tuple(int(index) if index else name for index, name in parts)
 
 
 @dataclass(frozen=True)
@@ -125,7 +136,7 @@ def _located(faults: list[RawFault], path: str) -> list[Fault]:
 
 
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-_TAB_INDENT = re.compile(r"^ *\t", re.MULTILINE)
+_TAB_INDENT = re.compile(r"^ *\t(?=[^\n]*\S)", re.MULTILINE)
 
 
 def _text_faults(text: str) -> Iterator[RawFault]:
@@ -133,13 +144,15 @@ def _text_faults(text: str) -> Iterator[RawFault]:
     if text.count("\n") > MAX_LINES:
         yield (MAX_LINES + 1, 1), f"has more than {MAX_LINES} lines", "use patterns such as data/*.fits"
         return
+    if len(text.split()) > MAX_WORDS:
+        yield (1, 1), f"has more than {MAX_WORDS} words", "use patterns such as data/*.fits"
+        return
     for match in _FORBIDDEN.finditer(text):
         what = f"holds the control character {match[0]!a}"
         yield _position(text, match.start()), what, "remove it"
         return
-    for match in _TAB_INDENT.finditer(text):
-        if text[match.end() :].split("\n", 1)[0].strip():
-            yield _position(text, match.end() - 1), "a tab in the indentation", "indent with spaces"
+    for match in islice(_TAB_INDENT.finditer(text), MAX_FAULTS):
+        yield _position(text, match.end() - 1), "a tab in the indentation", "indent with spaces"
 
 
 def _position(text: str, index: int) -> Position:
@@ -254,6 +267,9 @@ class _Composer:
             self.refuse(where, "merge keys (<<) are not allowed", "write the keys out")
         elif isinstance(event, ScalarEvent) and not isinstance(value, str):
             self.refuse(where, f"the key {event.value or '(empty)'} is not text", "quote it")
+        elif len(str(value)) > MAX_KEY:
+            self.refuse(where, f"a key of more than {MAX_KEY} characters", "shorten it")
+            return "?"
         return str(value)
 
     def _scalar(self, event: Any, where: Position) -> Any:
@@ -315,6 +331,16 @@ def _kind(data: object) -> str:
 
 
 _ADVICE = (
+    (
+        "'<document start>'",
+        "this does not belong to the mapping before it",
+        "align the keys, and close quotes",
+    ),
+    ("scanning a directive", "a line begins with %", "remove it, or quote the text"),
+    ("scanning an anchor", "a text begins with &", "quote it"),
+    ("mapping keys are not allowed", "a key where none may stand", "begin a new line, or remove the '?'"),
+    ("'<stream end>'", "a quote or bracket is not closed", "close it"),
+    ("expected the node content", "a value is missing", "check the brackets and commas"),
     ("found character '\\t'", "a tab where none may stand", "use spaces"),
     (
         "mapping values are not allowed",

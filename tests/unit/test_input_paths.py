@@ -92,7 +92,7 @@ def test_roots_that_are_wrong(pattern, words):
 
 
 def test_a_pattern_without_a_match_is_named(folder):
-    with pytest.raises(InputError, match=r"inputs.files: no file matches 'data/z\*.fits'; looked in"):
+    with pytest.raises(InputError, match=r"inputs.files\[1\]: no file matches 'data/z\*.fits'; looked in"):
         resolve_inputs(["data/m*.fits", "data/z*.fits"], folder)
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sample_analysis import ANALYSIS, NAMES, SUFFIXES, lookup
 
-from daskpar.errors import RecipeError
+from daskpar.errors import Fault, InputError, RecipeError
 from daskpar.recipe import Recipe, difference
 
 TEXT = """\
@@ -118,7 +118,7 @@ def test_later_settings_win_and_the_file_is_untouched(path):
         ),
         ("options.combine.weights=yes", "--set options.combine.weights: 'yes' is a text here; write true or"),
         ("options.combine.sigma=", "--set options.combine.sigma: has no value"),
-        ("options.combine.sigma=[1", "--set options.combine.sigma: a bracket is not closed"),
+        ("options.combine.sigma=[1", "--set options.combine.sigma: a quote or bracket is not closed"),
         ("options.combine.sigma=!!int 3", "--set options.combine.sigma: the tag"),
         ("options.combine.sigma=1\n2", "--set options.combine.sigma: has no value on its line"),
         (
@@ -141,6 +141,26 @@ def test_a_wrong_set_names_itself(path, assignment, message):
     faults = refused(path, assignment)
     assert len(faults) == 1
     assert faults[0].startswith(message)
+
+
+def test_later_faults_are_given_their_place(path):
+    recipe = load(path, "options.combine.sigma=3")
+    error = InputError(
+        faults=[
+            Fault("no file matches", key="inputs.files[1]"),
+            Fault("is too small", key="options.combine.sigma"),
+            Fault("has no HDU 2", path="a.fits", key="NAXIS"),
+            Fault("is gone"),
+        ]
+    )
+    placed = pickle.loads(pickle.dumps(recipe)).located(error)
+    assert type(placed) is InputError
+    assert str(placed).splitlines() == [
+        f"{path}:4:24 inputs.files[1]: no file matches",
+        "--set options.combine.sigma: is too small",
+        "a.fits NAXIS: has no HDU 2",
+        "is gone",
+    ]
 
 
 def test_an_analysis_without_options(path):
