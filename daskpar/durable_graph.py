@@ -1,0 +1,150 @@
+"""Graph surgery: split a lazy collection into the blocks to compute and store, and the assembly from the ledger.
+
+    collection ──► DurableGraph ──► todo(stored): tasks that compute, store and return receipts
+                                └─► assembly(stored): the collection again, each durable node a load
+
+What only fed a stored node is culled, so it never runs. A collection without any durable node is durable at its
+outputs: each chunk of the result is one. Everything here works on dask's task specification; a test fails when
+dask changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+from dask._task_spec import GraphNode, Task, TaskRef, convert_legacy_graph, cull
+from dask.core import flatten
+from dask.utils import ensure_dict
+
+from daskpar.durable import Durable, block_key
+from daskpar.ledger import Stored
+
+Graph = dict[Any, GraphNode]
+
+
+@dataclass(frozen=True)
+class DurableGraph:
+    """A collection whose durable nodes are known.
+
+    Attributes
+    ----------
+    collection : dask collection
+        What was built.
+    graph : dict
+        Its graph; durable nodes are tasks whose function is a `Durable`.
+    nodes : dict
+        The durable node of each record key: ``{record key: graph key}``.
+    """
+
+    collection: Any
+    graph: Graph
+    nodes: dict[str, Any]
+
+    def label(self, key: str) -> str:
+        """Return what the block with this record key is, for people."""
+        durable: Durable = self.graph[self.nodes[key]].func  # type: ignore[attr-defined]
+        return durable.label
+
+    def needed(self, stored: Mapping[str, Stored]) -> list[str]:
+        """Return the record keys still to be computed, given those stored."""
+        kept = cull(self._with_loads(stored), self._targets())
+        return [key for key, node in self.nodes.items() if node in kept and key not in stored]
+
+    def todo(self, stored: Mapping[str, Stored], work: Callable[..., Any]) -> tuple[Graph, dict[Any, str]]:
+        """Return the graph of what is missing, and its targets as ``{task key: record key}``.
+
+        Each target calls ``work(durable, *arguments)``, which stores the partial and returns a receipt with the
+        handle under ``"stored"``; nodes that depend on a durable node get the stored partial, read on demand.
+        """
+        graph = self._with_loads(stored)
+        targets = {}
+        for key in self.needed(stored):
+            node = self.nodes[key]
+            task = self.graph[node]
+            target = f"store-{node}" if isinstance(node, str) else ("store-" + node[0], *node[1:])
+            graph[target] = Task(target, work, task.func, *task.args, **task.kwargs)  # type: ignore[attr-defined]
+            graph[node] = Task(node, _stored_in, TaskRef(target))
+            targets[target] = key
+        return cull(graph, list(targets)), targets
+
+    def assembly(self, stored: Mapping[str, Stored]) -> Any:
+        """Return the collection with every durable node replaced by a load from the ledger."""
+        graph = cull(self._with_loads(stored), self._targets())
+        rebuild, extra = self.collection.__dask_postpersist__()
+        return rebuild(graph, *extra)
+
+    def _with_loads(self, stored: Mapping[str, Stored]) -> Graph:
+        loads = {n: Task(n, load, stored[key]) for key, n in self.nodes.items() if key in stored}
+        return {**self.graph, **loads}
+
+    def _targets(self) -> list[Any]:
+        return list(flatten(self.collection.__dask_keys__()))
+
+
+ARRAY = "array"  # the name under which a block that is one array, not a dict, is stored
+
+
+def load(record: Stored) -> Any:
+    """Return a stored block: the array if it is one, else the partial, whose arrays are read on demand."""
+    return record[ARRAY] if tuple(record) == (ARRAY,) else record
+
+
+def _stored_in(receipt: Mapping[str, Any]) -> Any:
+    return load(receipt["stored"])
+
+
+def durable_graph(collection: Any, owner: Callable[..., Any], identity: Any) -> DurableGraph:
+    """Find the durable nodes of a collection; where it has none, make its chunks durable.
+
+    Parameters
+    ----------
+    collection : dask collection
+        An `xarray.Dataset`, a `Delayed` or any other.
+    owner : callable
+        The function whose code the chunks' keys hold (the analysis' `build`), used only where the build made no
+        durable node itself.
+    identity : JSON-like
+        Options and input identity, for those keys.
+    """
+    graph = _graph_of(collection)
+    nodes = {t.func.key: k for k, t in graph.items() if isinstance(t, Task) and isinstance(t.func, Durable)}
+    if nodes:
+        return DurableGraph(collection, graph, nodes)
+    (collection,) = dask.optimize(collection)
+    graph = _graph_of(collection)
+    for name, target in _named_chunks(collection):
+        key = block_key(owner, [identity, name])
+        task = graph[target]
+        if isinstance(task, Task):
+            graph[target] = Task(target, Durable(task.func, key, name), *task.args, **task.kwargs)
+        else:  # an alias, or data in the graph
+            inner = "value-" + key
+            graph[inner] = task.substitute({}, key=inner)
+            graph[target] = Task(target, Durable(_same, key, name), TaskRef(inner))
+        nodes[key] = target
+    return DurableGraph(collection, graph, nodes)
+
+
+def _graph_of(collection: Any) -> Graph:
+    graph: Graph = convert_legacy_graph(ensure_dict(collection.__dask_graph__()))
+    return dict(graph)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _named_chunks(collection: Any) -> list[tuple[str, Any]]:
+    """Return (name, graph key) of every chunk of the result: names come from the variable and the chunk's place."""
+    if hasattr(collection, "variables"):
+        arrays = {str(n): v.data for n, v in collection.variables.items() if dask.is_dask_collection(v.data)}
+    else:
+        arrays = {"result": collection}
+    return [
+        (" ".join([name, *(map(str, key[1:] if isinstance(key, tuple) else ()))]), key)
+        for name, array in arrays.items()
+        for key in flatten(array.__dask_keys__())
+    ]

@@ -1,0 +1,225 @@
+"""Run a prepared recipe with a client: stage by stage, block by durable block. Where all parts meet.
+
+    for each stage of build(record, options):
+        split its graph into blocks and assembly          durable_graph
+        submit what the ledger does not hold              block, on the workers
+        note each receipt as it comes                     journal
+        assemble the stage's Dataset from the ledger      dataset_store
+    write outputs                                         outputs
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import dask
+import xarray as xr
+from distributed import Client, as_completed, get_worker
+from distributed.client import FutureCancelledError
+from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
+from distributed.scheduler import KilledWorker
+from distributed.worker import thread_state
+
+from daskpar import dataset_store, ledger
+from daskpar.block import BlockWork
+from daskpar.durable import Stage
+from daskpar.durable_graph import DurableGraph, durable_graph
+from daskpar.errors import AnalysisError, ClusterError, DaskparError, Fault
+from daskpar.journal import Journal
+from daskpar.ledger import Stored
+
+if TYPE_CHECKING:
+    from distributed import Future
+
+    from daskpar.preparation import Prepared
+
+FAILURES_BEFORE_STOP = 8  # distinct blocks; the rest of the work is saved before the run ends
+
+
+@dataclass
+class Execution:
+    """One driver's work on one run.
+
+    Attributes
+    ----------
+    prepared : Prepared
+        The run, its recipe, analysis and input record.
+    client : distributed.Client
+        Where blocks are computed.
+    journal : Journal
+        Where receipts are noted.
+    stored : dict
+        What the ledger holds, by record key.
+    """
+
+    prepared: Prepared
+    client: Client
+    journal: Journal
+    stored: dict[str, Stored] = field(default_factory=dict)
+    blocks: set[str] = field(default_factory=set)
+
+    def run(self) -> xr.Dataset:
+        """Compute all stages and return the last one's result, lazily assembled from the ledger."""
+        self.stored = self._read_ledger()
+        self.client.register_plugin(_MarkSecondStarts())
+        if self.prepared.run.code.is_dir():
+            self.client.register_plugin(_CodeFirst(str(self.prepared.run.code)))
+        result = xr.Dataset()
+        for stage in self._stages(lambda: result):
+            result = self._assembled(self._compute(stage))
+        return result
+
+    def _read_ledger(self) -> dict[str, Stored]:
+        stored, damage = ledger.scan(self.prepared.run.ledger)
+        for line in damage:
+            self.journal.event("damaged", message=line)
+        return stored
+
+    def _stages(self, result: Any) -> Iterator[Stage]:
+        """Yield the stages of the build; a generator gets each stage's result back before it goes on."""
+        built = self.prepared.build()
+        if not inspect.isgenerator(built):
+            yield Stage("blocks", built)
+            return
+        try:
+            stage = next(built)
+            while True:
+                yield stage
+                stage = built.send(result())
+        except StopIteration as end:
+            if end.value is not None:
+                yield Stage("blocks", end.value)
+
+    def _compute(self, stage: Stage) -> DurableGraph:
+        """Have the workers compute and store all blocks of a stage that the ledger does not hold."""
+        analysis = self.prepared.analysis
+        graph = durable_graph(stage.collection, analysis.build, self.prepared.identity)
+        work = BlockWork(str(self.prepared.run.ledger), analysis.preview, started_before)
+        tasks, targets = graph.todo(self.stored, work)
+        self.blocks |= set(graph.nodes)  # a later stage may hold blocks of an earlier one again
+        self.journal.event("stage", name=stage.name, blocks=len(graph.nodes), to_compute=len(targets))
+        self.journal.update(stage=stage.name, **self._progress(len(targets)))
+        if targets:
+            self._receive(self.client.get(tasks, list(targets), sync=False), targets, graph)
+        return graph
+
+    def _receive(self, futures: list[Future], targets: dict[Any, str], graph: DurableGraph) -> None:
+        """Note receipts until all blocks are stored, or too many have failed."""
+        failures: list[DaskparError] = []
+        waiting = as_completed(futures)
+        futures.clear()  # each future is let go as soon as its receipt is noted
+        for batch in waiting.batches():
+            finished = [future for future in batch if future.status == "finished"]
+            for receipt in self.client.gather(finished):
+                self._note(receipt)
+            for future in batch:
+                if future.status != "finished":
+                    failures.append(self._failure(future, graph.label(targets[future.key])))
+                future.release()
+            self.journal.update(**self._progress(waiting.count()), failures=len(failures))
+            if len(failures) >= FAILURES_BEFORE_STOP or any(isinstance(f, ClusterGone) for f in failures):
+                break
+        if failures:
+            raise type(failures[0])(faults=faults_of(failures))
+
+    def _progress(self, waiting: int) -> dict[str, int]:
+        return {"blocks_total": len(self.blocks), "blocks_done": len(self.blocks) - waiting}
+
+    def _note(self, receipt: dict[str, Any]) -> None:
+        stored: Stored = receipt.pop("stored")
+        self.stored[stored.key] = stored
+        self.journal.event("block", **receipt, digest=stored.digest)
+
+    def _failure(self, future: Future, label: str) -> DaskparError:
+        error = future.exception() if future.status == "error" else None
+        text = "".join(traceback.format_exception(error))[-8000:] if error is not None else future.status
+        self.journal.event("failed", label=label, message=str(error)[:2000], traceback=text)
+        return block_error(error, label)
+
+    def _assembled(self, graph: DurableGraph) -> xr.Dataset:
+        """Return a stage's Dataset, its durable nodes read from the ledger when asked for."""
+        collection = graph.assembly(self.stored)
+        if isinstance(collection, xr.Dataset):
+            return collection
+        (value,) = dask.compute(collection, scheduler="threads")
+        if isinstance(value, xr.Dataset):
+            return value
+        return xr.Dataset({"result": ([f"dim_{i}" for i in range(getattr(value, "ndim", 0))], value)})
+
+
+class ClusterGone(ClusterError):
+    """The scheduler or all workers are gone; nothing more will come."""
+
+
+def block_error(error: BaseException | None, label: str) -> DaskparError:
+    """Return the error of a run for what a block raised: ours as it is, else with the block's name."""
+    what = f"block {label!r}"
+    if isinstance(error, DaskparError):
+        return error
+    if isinstance(error, KilledWorker):
+        return ClusterError(
+            f"{what} ended its worker {error.allowed_failures + 1} times",
+            "it may need more memory than a worker has, or crash in compiled code; see logs/, then daskpar resume",
+        )
+    if error is None or isinstance(error, FutureCancelledError | TimeoutError | OSError):
+        return ClusterGone(f"{what} was lost with its cluster: {error}", "daskpar resume continues the run")
+    if isinstance(error, MemoryError):
+        return ClusterError(f"{what} needs more memory than there is", "give workers more memory, then resume")
+    return AnalysisError(
+        f"{what} raised {type(error).__name__}: {error}", "mend the function; the other blocks are saved"
+    )
+
+
+def faults_of(errors: list[DaskparError]) -> list[Fault]:
+    """Return the faults of several errors, in order."""
+    return [fault for error in errors for fault in error.faults]
+
+
+class _CodeFirst(WorkerPlugin):  # type: ignore[misc]
+    """Puts the run's copy of the user's modules first on the path of every worker, also of those that come later."""
+
+    name = "daskpar-code-first"
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def setup(self, worker: Any) -> None:
+        """Change the path before the worker gets its first task."""
+        if self.folder not in sys.path:
+            sys.path.insert(0, self.folder)
+
+
+class _MarkSecondStarts(SchedulerPlugin):  # type: ignore[misc]
+    """Marks block tasks whose worker died, so that their next start looks into the ledger first.
+
+    A worker can die between storing a record and the driver hearing of it. Looking into the ledger at every
+    start would cost a listing a task; the scheduler knows which ones need it, and tells the worker with the task.
+    """
+
+    name = "daskpar-second-starts"
+    idempotent = True
+
+    def start(self, scheduler: Any) -> None:
+        """Keep the scheduler, whose tasks are to be marked."""
+        self.scheduler = scheduler
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        """Mark a task that lost its worker while it ran, or with its result."""
+        if finish == "released" and start in ("processing", "memory") and str(key).startswith("store-"):
+            task = self.scheduler.tasks.get(key)
+            if task is not None:
+                task.annotations = {**(task.annotations or {}), "started_before": True}
+
+
+def started_before() -> bool:
+    """Whether the task that calls this ran before, on a worker that died."""
+    try:
+        task = get_worker().state.tasks.get(thread_state.key)
+    except (ValueError, AttributeError):
+        return False
+    return bool(task is not None and (task.annotations or {}).get("started_before"))
