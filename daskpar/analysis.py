@@ -87,10 +87,14 @@ class Analysis:
     preview : callable, optional
         ``preview(partial)`` gives at most 4 kB of JSON for the receipt of a block, for watchers.
     cost : callable, optional
-        ``cost(record, options)`` gives what ``daskpar plan`` shows: stages with blocks, bytes and opens.
+        ``cost(record, options)`` gives what ``daskpar plan`` shows: opens, bytes, the memory of a task,
+        seconds of one core; keys end in ``_bytes`` or ``_seconds``. A ``task_memory_bytes`` above what a
+        worker has is refused.
     code : callable, optional
         ``code(options)`` lists the ``module:function`` names in the options. They are the user's code:
         imported only when allowed, copied into the run, and part of what must not change.
+    code_arguments : int
+        How many arguments those functions are called with.
     warnings : callable, optional
         ``warnings(record, options)`` lists what is odd but allowed; shown by ``daskpar validate`` and
         ``run``.
@@ -113,6 +117,7 @@ class Analysis:
     preview: Callable[[Any], Any] | None = None
     cost: Callable[[Any, Any], Any] | None = None
     code: Callable[[Any], list[str]] | None = None
+    code_arguments: int = 1
     warnings: Callable[[Any, Any], list[str]] | None = None
     by_hand: Mapping[str, str] = field(default_factory=dict)
     bits: Literal["everywhere", "per_cpu"] = "everywhere"

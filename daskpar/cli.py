@@ -117,11 +117,18 @@ def run(
     runs: RunsOption = None,
     allow_code: AllowOption = False,
     as_begun: AsBegunOption = False,
+    replay: Annotated[
+        str | None,
+        typer.Option("--replay", metavar="BLOCK", help="Compute one block here, to see why it fails."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recipe in this process, with a progress bar; or go on with a run."""
     from daskpar.preparation import begin
 
+    if replay is not None:
+        _replay(what, replay, runs)
+        return
     if _is_run(what):
         resume(what, profile, settings, runs, as_begun, as_json)
         return
@@ -136,6 +143,8 @@ def run(
     )
     from daskpar.driver import drive
 
+    for warning in prepared.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     _in_foreground(prepared.run, lambda: drive(prepared), as_json)
 
 
@@ -302,6 +311,19 @@ def doctor(profile: ProfileOption = "local", as_json: JsonOption = False) -> Non
             typer.echo(finding.text())
     if any(finding.state == "fault" for finding in findings):
         raise typer.Exit(1)
+
+
+def _replay(what: str, block: str, runs: Path | None) -> None:
+    from daskpar.preparation import reopen
+    from daskpar.replay import replay
+    from daskpar.submission import open_run
+
+    partial = replay(reopen(open_run(what, runs).directory), block)
+    arrays = partial.items() if hasattr(partial, "items") else [("array", partial)]
+    for name, array in arrays:
+        typer.echo(
+            f"{name}: {array.dtype} {array.shape}" if hasattr(array, "dtype") else f"{name}: {array!r}"
+        )
 
 
 def _is_run(what: str) -> bool:

@@ -125,11 +125,12 @@ def drive(prepared: Prepared) -> Result:
 
 
 def _work(prepared: Prepared, journal: Journal) -> None:
+    execution = Execution(prepared, journal)
     clock = time.monotonic()
     with open_client(prepared.profile) as client:
         journal.update(dashboard=client.dashboard_link, workers=len(client.scheduler_info()["workers"]))
         journal.event("cluster", seconds=time.monotonic() - clock)
-        dataset = Execution(prepared, client, journal).run()
+        dataset = execution.run(client)
         journal.event("assemble")
         result_hash = dataset_store.save(dataset, prepared.run.dataset)
         written = _write_outputs(prepared, result_hash, journal.state["started"])

@@ -50,7 +50,7 @@ class DurableGraph:
 
     def needed(self, stored: Mapping[str, Stored]) -> list[str]:
         """Return the record keys still to be computed, given those stored."""
-        kept = cull(self._with_loads(stored), self._targets())
+        kept = cull(self.with_loads(stored), self._targets())
         return [key for key, node in self.nodes.items() if node in kept and key not in stored]
 
     def todo(self, stored: Mapping[str, Stored], work: Callable[..., Any]) -> tuple[Graph, dict[Any, str]]:
@@ -60,7 +60,7 @@ class DurableGraph:
         the handle under ``"stored"``; nodes that depend on a durable node get the stored partial, read on
         demand.
         """
-        graph = self._with_loads(stored)
+        graph = self.with_loads(stored)
         targets = {}
         for key in self.needed(stored):
             node = self.nodes[key]
@@ -73,11 +73,12 @@ class DurableGraph:
 
     def assembly(self, stored: Mapping[str, Stored]) -> Any:
         """Return the collection with every durable node replaced by a load from the ledger."""
-        graph = cull(self._with_loads(stored), self._targets())
+        graph = cull(self.with_loads(stored), self._targets())
         rebuild, extra = self.collection.__dask_postpersist__()
         return rebuild(graph, *extra)
 
-    def _with_loads(self, stored: Mapping[str, Stored]) -> Graph:
+    def with_loads(self, stored: Mapping[str, Stored]) -> Graph:
+        """Return the graph with every stored node replaced by a load."""
         loads = {n: Task(n, load, stored[key]) for key, n in self.nodes.items() if key in stored}
         return {**self.graph, **loads}
 
@@ -139,7 +140,7 @@ def _same(value: Any) -> Any:
 
 
 def _named_chunks(collection: Any) -> list[tuple[str, Any]]:
-    """Return (name, graph key) of every chunk of the result: names come from the variable and the chunk's place."""
+    """Return (name, graph key) of every chunk of the result, named by its variable and place."""
     if hasattr(collection, "variables"):
         arrays = {str(n): v.data for n, v in collection.variables.items() if dask.is_dask_collection(v.data)}
     else:

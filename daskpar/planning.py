@@ -117,16 +117,16 @@ def _plan(prepared: Prepared) -> Plan:
     cost = dict(analysis.cost(prepared.record, prepared.options)) if analysis.cost is not None else {}
     if cost.get("core_seconds"):
         cost["predicted_seconds"] = cost["core_seconds"] / (workers * threads)
-    warnings = analysis.warnings(prepared.record, prepared.options) if analysis.warnings is not None else []
-    return Plan(prepared.recipe.name, profile.kind, stages, cost, workers, threads, tuple(warnings))
+    return Plan(prepared.recipe.name, profile.kind, stages, cost, workers, threads, tuple(prepared.warnings))
 
 
 def _stage_plans(prepared: Prepared) -> tuple[StagePlan, ...]:
     built: Any = prepared.build()
     if not inspect.isgenerator(built):
         return (_exact(Stage("blocks", built), prepared),)
-    first: Any = next(built)
-    built.close()
+    stages: Any = built
+    first = next(stages)
+    stages.close()
     return (_exact(first, prepared), StagePlan("later", exact=False))
 
 

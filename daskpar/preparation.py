@@ -7,6 +7,7 @@ behind it is no longer what it was.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import shutil
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from typing import Any
 from daskpar.analysis import Analysis, Where, analysis_names, load_analysis, load_code
 from daskpar.atomic import write_bytes, write_text
 from daskpar.durable import code_files, digest_of
-from daskpar.errors import AnalysisError, InputError, RecipeError, UsageError
+from daskpar.errors import AnalysisError, InputError, ProfileError, RecipeError, UsageError
 from daskpar.input_paths import resolve_inputs
 from daskpar.outputs.names import FORMATS, check_outputs
 from daskpar.profile import Profile
@@ -29,6 +30,8 @@ from daskpar.provenance import provenance
 from daskpar.recipe import Recipe, difference
 from daskpar.rundir import EMPTY_STATE, RunDirectory, create_run, now, runs_folder
 from daskpar.yaml_text import dump_yaml
+
+MEMORY_SHARE = 0.6  # of a worker's limit that blocks may take; above it distributed begins to spill
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,12 @@ class Prepared:
     def build(self) -> Any:
         """Return what the analysis builds: a lazy collection, or a generator of stages."""
         return self.analysis.build(self.record, self.options)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is odd about recipe and input, but allowed."""
+        found = self.analysis.warnings
+        return found(self.record, self.options) if found is not None else []
 
     @property
     def identity(self) -> Any:
@@ -109,6 +118,7 @@ def begin(
         folder = Path(output).absolute() if output is not None else run.path / "results"
         check_outputs(loaded.outputs, folder, overwrite)
         prepared = _prepared(run, loaded, site, analysis, folder, overwrite)
+        _refuse_large_blocks(prepared)
         _write_beginning(prepared, recipe, allow_code)
     return prepared
 
@@ -153,8 +163,7 @@ def check(
             prepared = prepare_nothing(loaded, profile, Path(scratch), allow_code=allow_code)
         except InputError as error:
             return loaded, [str(fault) for fault in error.faults]
-    found = prepared.analysis.warnings
-    return loaded, found(prepared.record, prepared.options) if found is not None else []
+    return loaded, prepared.warnings
 
 
 def _checked(
@@ -165,6 +174,7 @@ def _checked(
     loaded = load_recipe(recipe, settings, allow_code)
     analysis = load_analysis(loaded.analysis, allow_code)
     _refuse_code(analysis, _options(analysis, loaded), allow_code)
+    _check_signature(analysis.build, 2, loaded.analysis, "analysis")
     return loaded, analysis
 
 
@@ -307,6 +317,33 @@ def _nothing_left_behind() -> Iterator[list[Path]]:
         raise
 
 
+def _refuse_large_blocks(prepared: Prepared) -> None:
+    """Refuse a run whose blocks cannot fit its workers: spilling to disk would not save it."""
+    limit, cost = getattr(prepared.profile, "memory", None), prepared.analysis.cost
+    if not isinstance(limit, int) or cost is None:
+        return
+    threads = int(getattr(prepared.profile, "cores", 1))
+    needed = threads * int(cost(prepared.record, prepared.options).get("task_memory_bytes", 0))
+    if needed > MEMORY_SHARE * limit:
+        raise ProfileError(
+            f"{threads} block(s) at a time need {needed / 1e6:,.0f} MB, a worker has {limit / 1e6:,.0f} MB",
+            f"give a worker at least {needed / MEMORY_SHARE / 1e6:,.0f} MB, or fewer cores",
+            key="memory",
+        )
+
+
+def _check_signature(function: Any, arguments: int, target: str, key: str) -> None:
+    """Refuse a function that cannot be called with so many arguments."""
+    try:
+        inspect.signature(function).bind(*range(arguments))
+    except TypeError as error:
+        raise AnalysisError(
+            f"{target!r} is called with {arguments} argument(s): {error}", "change its signature", key=key
+        ) from error
+    except ValueError:
+        return  # compiled code that does not say what it takes
+
+
 def _remove_if_empty(folder: Path) -> None:
     try:
         folder.rmdir()
@@ -364,8 +401,10 @@ def _refuse_code(analysis: Analysis, options: Any, allow_code: bool) -> None:
                 "pass --allow-code if you trust this module",
                 key="options.function",
             )
-        if not callable(load_code(target)):
+        function = load_code(target)
+        if not callable(function):
             raise AnalysisError(f"{target!r} is not a function", "name a function", key="options.function")
+        _check_signature(function, analysis.code_arguments, target, "options.function")
 
 
 def _copy_code(run: RunDirectory, code: Mapping[str, Path]) -> None:

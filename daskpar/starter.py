@@ -20,9 +20,7 @@ from daskpar.yaml_text import flow_text
 _SOURCES = ("synthetic", "files", "grid")
 
 
-def starter(
-    analysis: str | AnalysisModels, outputs: Sequence[str] = (), schema: str | None = None
-) -> str:
+def starter(analysis: str | AnalysisModels, outputs: Sequence[str] = (), schema: str | None = None) -> str:
     """Write a recipe that is valid as it stands and says of every option what it may be.
 
     Parameters

@@ -381,10 +381,17 @@ def _frame_blocks(
         ]  # fmt: skip
     source = delayed(record, name=f"frames-{record.identity()}", traverse=False)
     return [
-        durable(file_stats, source, start, stop, dict(settings),
-                key=[record.identity(slice(start, stop)), settings], label=f"statistics of frames {start}:{stop}")
+        durable(
+            file_stats,
+            source,
+            start,
+            stop,
+            dict(settings),
+            key=[record.identity(slice(start, stop)), settings],
+            label=f"statistics of frames {start}:{stop}",
+        )
         for start, stop in groups
-    ]  # fmt: skip
+    ]
 
 
 def file_stats(record: ImageStack, start: int, stop: int, settings: Mapping[str, Any]) -> dict[str, Any]:
