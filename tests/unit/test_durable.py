@@ -89,7 +89,7 @@ sys.path.insert(0, sys.argv[1])
 import mylab.flats
 from daskpar.durable import block_key
 case = json.loads(sys.argv[2])
-print(block_key(mylab.flats.measure, case), block_key(mylab.flats.Scale(3), case), block_key(mylab.flats.TWICE, case))
+print(*(block_key(f, case) for f in (mylab.flats.measure, mylab.flats.Scale(3), mylab.flats.TWICE)))
 """
 
 
@@ -252,7 +252,8 @@ def test_a_script_and_its_import_make_the_same_keys(tmp_path):
     (tmp_path / "script.py").write_text(
         "from daskpar.durable import block_key\n"
         "def f(x):\n    return x\n"
-        "if __name__ == '__main__':\n    import script\n    print(block_key(f, 1) == block_key(script.f, 1))\n"
+        "if __name__ == '__main__':\n    import script\n"
+        "    print(block_key(f, 1) == block_key(script.f, 1))\n"
     )
     command = [sys.executable, "script.py"]
     done = subprocess.run(
