@@ -121,18 +121,32 @@ def _word(label: str) -> str:
     return word or "block"
 
 
-@lru_cache(maxsize=1024)
 def code_digest(function: Callable[..., Any]) -> str:
     """Return a digest of the source behind a function: its module and the modules beside it that it imports.
 
-    A function without a source file (typed into a notebook or an interpreter) is known by its bytecode and
-    the values it closes over.
+    What its module does not know by its name, as lambdas, closures, methods of an object and functions typed
+    into a notebook, is known by its bytecode and the values it holds, too.
     """
     if isinstance(function, partial):
         return digest_of([code_digest(function.func), tokenize(function.args, function.keywords)])
+    if _is_named(function):
+        return _source_digest(function)
+    return digest_of([_source_digest.__wrapped__(function), tokenize(function)])
+
+
+def _is_named(function: Callable[..., Any]) -> bool:
+    """Whether a function with a source file is what its module has under its name."""
+    found: Any = sys.modules.get(getattr(function, "__module__", "") or "")
+    if getattr(found, "__file__", None) is None:
+        return False
+    for name in getattr(function, "__qualname__", "<none>").split("."):
+        found = getattr(found, name, None)
+    return found is function
+
+
+@lru_cache(maxsize=1024)
+def _source_digest(function: Callable[..., Any]) -> str:
     files = code_files(function)
-    if not files:
-        return digest_of(tokenize(function))
     return digest_of([(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in files.items()])
 
 
@@ -162,11 +176,11 @@ def _closure(name: str, root: Path, top: str) -> dict[str, Path]:
     waiting = [name]
     while waiting:
         module = waiting.pop()
-        path = _module_file(root, module)
+        path = _module_file(root, module) if module else None
         if module in found or path is None or (top and module.partition(".")[0] != top):
             continue
         found[module] = path
-        waiting += _imports(path, module)
+        waiting += [*_imports(path, module), module.rpartition(".")[0]]  # a package's own code runs first
     return found
 
 

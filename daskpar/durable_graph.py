@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dask
-from dask._task_spec import GraphNode, Task, TaskRef, convert_legacy_graph, cull
+from dask._task_spec import Alias, GraphNode, Task, TaskRef, convert_legacy_graph, cull
 from dask.core import flatten
 from dask.utils import ensure_dict
 
@@ -86,7 +86,7 @@ class DurableGraph:
         return list(flatten(self.collection.__dask_keys__()))
 
 
-ARRAY = "array"  # the name under which a block that is one array, not a dict, is stored
+ARRAY = "<array>"  # the name under which a block that is one array, not a dict, is stored
 
 
 def load(record: Stored) -> Any:
@@ -112,22 +112,41 @@ def durable_graph(collection: Any, owner: Callable[..., Any], identity: Any) -> 
         Options and input identity, for those keys.
     """
     graph = _graph_of(collection)
-    nodes = {t.func.key: k for k, t in graph.items() if isinstance(t, Task) and isinstance(t.func, Durable)}
+    nodes = _durable_nodes(graph)
     if nodes:
         return DurableGraph(collection, graph, nodes)
     (collection,) = dask.optimize(collection)
     graph = _graph_of(collection)
-    for name, target in _named_chunks(collection):
+    chunks = {target: name for name, target in reversed(_named_chunks(collection))}  # variables may share some
+    for target, name in reversed(chunks.items()):
         key = block_key(owner, [identity, name])
-        task = graph[target]
-        if isinstance(task, Task):
-            graph[target] = Task(target, Durable(task.func, key, name), *task.args, **task.kwargs)
-        else:  # an alias, or data in the graph
-            inner = "value-" + key
-            graph[inner] = task.substitute({}, key=inner)
-            graph[target] = Task(target, Durable(_same, key, name), TaskRef(inner))
         nodes[key] = target
+        _make_durable(graph, target, key, name)
     return DurableGraph(collection, graph, nodes)
+
+
+def _durable_nodes(graph: Graph) -> dict[str, Any]:
+    """Return the durable nodes by record key; of several nodes for one record, all but one become aliases."""
+    nodes: dict[str, Any] = {}
+    for name, task in list(graph.items()):
+        if isinstance(task, Task) and isinstance(task.func, Durable):
+            first = nodes.setdefault(task.func.key, name)
+            if first != name:
+                graph[name] = Alias(name, first)
+    return nodes
+
+
+def _make_durable(graph: Graph, target: Any, key: str, label: str) -> None:
+    task = graph[target]
+    if type(task) is Task:
+        graph[target] = Task(target, Durable(task.func, key, label), *task.args, **task.kwargs)
+        return
+    if isinstance(task, Alias):
+        inner = task.target
+    else:  # data in the graph, or a list or dict of other nodes
+        inner = "value-" + key
+        graph[inner] = task.substitute({}, key=inner)
+    graph[target] = Task(target, Durable(_same, key, label), TaskRef(inner))
 
 
 def _graph_of(collection: Any) -> Graph:
@@ -141,7 +160,7 @@ def _same(value: Any) -> Any:
 
 def _named_chunks(collection: Any) -> list[tuple[str, Any]]:
     """Return (name, graph key) of every chunk of the result, named by its variable and place."""
-    if hasattr(collection, "variables"):
+    if isinstance(getattr(collection, "variables", None), Mapping):  # a Delayed has any attribute
         arrays = {str(n): v.data for n, v in collection.variables.items() if dask.is_dask_collection(v.data)}
     else:
         arrays = {"result": collection}
