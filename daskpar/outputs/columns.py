@@ -38,6 +38,11 @@ class Column:
     description: str = ""
     labels: tuple[str, ...] = ()
 
+    @property
+    def flat(self) -> np.ndarray[Any, Any]:
+        """The values as (n, k), k = 1 for plain columns."""
+        return self.values.reshape(len(self.values), int(np.prod(self.values.shape[1:], dtype=int)))
+
 
 def is_image(variable: xr.DataArray) -> bool:
     """Tell an image from an array column: it lies over (..., y, x), or names its own FITS extension."""

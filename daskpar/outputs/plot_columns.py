@@ -67,7 +67,7 @@ def _spans_decades(values: np.ndarray[Any, Any]) -> bool:
 def _draw_column(
     axes: Any, x: np.ndarray[Any, Any], column: Column, error: np.ndarray[Any, Any] | None
 ) -> None:
-    values = column.values.reshape(len(column.values), -1).astype(np.float64)
+    values = column.flat.astype(np.float64)
     if column.mask is not None:
         values[column.mask] = np.nan
     labels = column.labels or ("",)

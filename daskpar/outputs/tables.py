@@ -139,7 +139,7 @@ def _spread(table: list[Column]) -> tuple[list[str], list[Sequence[Any]]]:
     names: list[str] = []
     cells: list[Sequence[Any]] = []
     for column in table:
-        parts = column.values.reshape(len(column.values), -1).T if column.labels else [column.values]
+        parts = column.flat.T if column.labels else [column.values]
         for label, values in zip(column.labels or ("",), parts, strict=True):
             names.append(f"{column.name}_{label}" if label else column.name)
             cells.append(list(_cells(values, column.mask)))
