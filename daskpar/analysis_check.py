@@ -53,7 +53,9 @@ class Inputs(BaseModel):
     )
     synthetic: dict[str, JsonValue] | None = Field(None, description="Seeded artificial data")
     grid: dict[str, JsonValue] | None = Field(
-        None, description="Lists of parameter values: every combination"
+        None,
+        description="Lists of parameter values: every combination",
+        examples=[{"gain": [1.0, 1.5], "seed": [1, 2]}],
     )
 
     @model_validator(mode="after")
