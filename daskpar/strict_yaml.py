@@ -246,6 +246,7 @@ _ADVICE = (
     ("scanning a directive", "a line begins with %", "remove it, or quote the text"),
     ("scanning an anchor", "a text begins with &", "quote it"),
     ("mapping keys are not allowed", "a key where none may stand", "begin a new line, or remove the '?'"),
+    ("sequence entries are not allowed", "'- ' stands where no list can begin", "begin a new line, or quote"),
     ("'<stream end>'", "a quote or bracket is not closed", "close it"),
     ("expected the node content", "a value is missing", "check the brackets and commas"),
     ("found character '\\t'", "a tab where none may stand", "use spaces"),
