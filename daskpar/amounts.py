@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -29,12 +30,12 @@ def parse_memory(value: object) -> int:
     if isinstance(value, int):
         size = value
     else:
-        match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([kKMGT]i?B|B)", value, re.ASCII)
+        match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,6})?) ?([kKMGT]i?B|B)", value, re.ASCII)
         if not match or match[2] not in _UNITS:
             raise ValueError(
                 f"{shown(value)} is not an amount of memory; write a text such as 16 GiB or 500 MB"
             )
-        size = round(float(match[1]) * _UNITS[match[2]])
+        size = round(Decimal(match[1]) * _UNITS[match[2]])
     if not _LEAST_MEMORY <= size < 2**60:
         raise ValueError(f"{shown(value)} is {size} bytes; write at least 1 MiB, with its unit, as in 16 GiB")
     return size
@@ -45,7 +46,7 @@ def format_memory(size: int) -> str:
     for unit in ("TiB", "GiB", "MiB", "KiB"):
         if size % _UNITS[unit] == 0:
             return f"{size // _UNITS[unit]} {unit}"
-    return f"{size} B" if size < 10**9 else str(size)
+    return f"{size} B"
 
 
 def parse_walltime(value: object) -> int:

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from daskpar.checking import advise, check, field_names
+from daskpar.document import Document
 from daskpar.errors import DaskparError, Fault
 from daskpar.grammar import is_code_name, shown
 from daskpar.profile import KINDS
-from daskpar.strict_yaml import MAX_FAULTS, Document
+from daskpar.strict_yaml import MAX_FAULTS
 
 
 class AnalysisModels(Protocol):
@@ -53,7 +54,9 @@ class Inputs(BaseModel):
     )
     synthetic: dict[str, JsonValue] | None = Field(None, description="Seeded artificial data")
     grid: dict[str, JsonValue] | None = Field(
-        None, description="Lists of parameter values: every combination"
+        None,
+        description="Lists of parameter values: every combination",
+        examples=[{"gain": [1.0, 1.5], "seed": [1, 2]}],
     )
 
     @model_validator(mode="after")

@@ -15,9 +15,10 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from daskpar.document import Document, KeyPath
 from daskpar.errors import DaskparError, Fault
 from daskpar.grammar import shown
-from daskpar.strict_yaml import MAX_FAULTS, Document, KeyPath
+from daskpar.strict_yaml import MAX_FAULTS
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -61,6 +62,8 @@ def _faults(
         path, branched = _real_path(data, error["loc"], error["type"])
         if error["type"] == "fault_at":
             path = (*path, error["ctx"]["key"])
+        elif error["type"].startswith("union_tag"):
+            path = (*path, error["ctx"]["discriminator"].strip("'"))
         grouped.setdefault(path, []).append((error, branched))
     inner = {path[:length] for path in grouped for length in range(len(path))}
     faults: list[Fault] = []
@@ -101,6 +104,7 @@ _NOUNS = {
     "list": "a list",
     "tuple": "a list",
     "set": "a list",
+    "frozen_set": "a list",
     "dict": "a mapping of keys",
     "model": "a mapping of keys",
     "none": "null",
@@ -110,9 +114,11 @@ _NOUNS = {
 def _words(model: type[BaseModel], path: KeyPath, errors: list[Any]) -> tuple[str, str]:
     error = errors[0]
     kind, value = error["type"], error["input"]
+    if kind == "union_tag_invalid":
+        value = error["ctx"]["tag"]
     if kind == "extra_forbidden":
         return f"unknown key '{path[-1]}'", _about_key(model, path)
-    if kind == "missing":
+    if kind in {"missing", "union_tag_not_found"}:
         return "is missing", f"add the key '{path[-1]}'"
     for own in errors:  # the words of a grammar say more than those of the other branches of a union
         if own["type"] in {"value_error", "fault_at"}:
@@ -124,7 +130,7 @@ def _words(model: type[BaseModel], path: KeyPath, errors: list[Any]) -> tuple[st
     choices = [choice for one in errors for choice in _choices(one)]
     if choices:
         other = " or ".join(noun for noun in nouns if noun)
-        return f"{shown(value)} is not known", advise(str(value), choices) + (other and f", or {other}")
+        return f"{shown(value)} is not known", advise(str(value), choices) + (other and f" or write {other}")
     return _bound(error) or (f"{shown(value)} is not allowed: {error['msg']}", "change the value")
 
 
@@ -148,11 +154,15 @@ def _choices(error: Any) -> list[str]:
     return []
 
 
+def _short(bound: object) -> str:
+    return str(int(bound)) if isinstance(bound, float) and bound.is_integer() else str(bound)
+
+
 _BOUNDS: dict[str, Callable[[Any], str]] = {
-    "greater_than": lambda ctx: f"write a value above {ctx['gt']}",
-    "greater_than_equal": lambda ctx: f"write at least {ctx['ge']}",
-    "less_than": lambda ctx: f"write a value below {ctx['lt']}",
-    "less_than_equal": lambda ctx: f"write at most {ctx['le']}",
+    "greater_than": lambda ctx: f"write a value above {_short(ctx['gt'])}",
+    "greater_than_equal": lambda ctx: f"write at least {_short(ctx['ge'])}",
+    "less_than": lambda ctx: f"write a value below {_short(ctx['lt'])}",
+    "less_than_equal": lambda ctx: f"write at most {_short(ctx['le'])}",
     "multiple_of": lambda ctx: f"write a multiple of {ctx['multiple_of']}",
     "finite_number": lambda ctx: "write a finite number",
     "too_short": lambda ctx: f"give at least {ctx['min_length']}",

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from daskpar.checking import advise, check, field_names, in_order
+from daskpar.document import Document
 from daskpar.errors import Fault, ProfileError
 from daskpar.grammar import shown
 from daskpar.profile import (
@@ -20,7 +21,6 @@ from daskpar.profile import (
     MpiProfile,
     SlurmProfile,
 )
-from daskpar.strict_yaml import Document
 from daskpar.yaml_file import read_yaml
 from daskpar.yaml_text import dump_yaml
 

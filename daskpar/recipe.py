@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
 
 from daskpar.analysis_check import MAX_OUTPUTS, Lookup, find_analysis, misplaced, output_faults, resolve
 from daskpar.checking import check, in_order
+from daskpar.document import Document, key_path
 from daskpar.errors import DaskparError, Fault, RecipeError
 from daskpar.grammar import CodeName, OutputName, RunName
 from daskpar.overrides import override
-from daskpar.strict_yaml import Document, key_path
 from daskpar.yaml_file import read_yaml
 from daskpar.yaml_text import dump_yaml
 

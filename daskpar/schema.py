@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, create_model
 
+from daskpar.analysis import BUILT_IN, load_analysis
 from daskpar.analysis_check import AnalysisModels, Inputs, rules_all_inputs
 from daskpar.profile import Profile
 from daskpar.recipe import Recipe
@@ -55,9 +56,16 @@ def profile_schema() -> dict[str, Any]:
     return {"$schema": _DIALECT, "title": "daskpar profile", **schema}
 
 
+def schema_name(analysis: str) -> str:
+    """Name the shipped schema that fits a recipe best: its analysis's own, or that of all recipes."""
+    return f"recipe-{analysis}.json" if analysis in BUILT_IN else "recipe.json"
+
+
 def schema_texts() -> dict[str, str]:
     """Give the shipped files by name; a test compares them with the folder."""
     schemas = {"recipe.json": recipe_schema(), "profile.json": profile_schema()}
+    for name in BUILT_IN:
+        schemas[schema_name(name)] = recipe_schema(load_analysis(name))
     return {name: json.dumps(schema, indent=1) + "\n" for name, schema in schemas.items()}
 
 

@@ -14,13 +14,15 @@ from daskpar.analysis import load_analysis
 from daskpar.analysis_check import AnalysisModels
 from daskpar.checking import models_in
 from daskpar.errors import AnalysisError
-from daskpar.schema import FOLDER, inputs_model
+from daskpar.schema import FOLDER, inputs_model, schema_name
 from daskpar.yaml_text import flow_text
 
 _SOURCES = ("synthetic", "files", "grid")
 
 
-def starter(analysis: str | AnalysisModels, outputs: Sequence[str] = (), schema: str | None = None) -> str:
+def starter(
+    analysis: str | AnalysisModels, outputs: Sequence[str] | None = None, schema: str | None = None
+) -> str:
     """Write a recipe that is valid as it stands and says of every option what it may be.
 
     Parameters
@@ -29,7 +31,7 @@ def starter(analysis: str | AnalysisModels, outputs: Sequence[str] = (), schema:
         A built-in or installed analysis by its name, or the record of any. Its models give the keys,
         defaults, examples and descriptions.
     outputs : sequence of str
-        Names to put under ``outputs``.
+        Names to put under ``outputs``; default: the record's own `outputs`, if it has some.
     schema : str
         Path or address of the JSON schema, for editors; default: the installed one.
 
@@ -48,8 +50,9 @@ def starter(analysis: str | AnalysisModels, outputs: Sequence[str] = (), schema:
     if isinstance(analysis, str):
         analysis = load_analysis(analysis)
     name = analysis.name.rpartition(":")[0] or analysis.name
+    names = list(getattr(analysis, "outputs", ()) if outputs is None else outputs)
     lines = [
-        f"# yaml-language-server: $schema={schema or FOLDER / 'recipe.json'}",
+        f"# yaml-language-server: $schema={schema or FOLDER / schema_name(analysis.name)}",
         "# What to compute. Where it runs is said by a profile: daskpar run THIS_FILE -p PROFILE",
         f"name: {name}",
         f"analysis: {analysis.name}",
@@ -61,7 +64,7 @@ def starter(analysis: str | AnalysisModels, outputs: Sequence[str] = (), schema:
         lines += [*_model_lines(analysis.options, {}, 2), ""]
     lines += [
         "# Files to write into the folder results of the run; the suffix chooses the format.",
-        f"outputs: {flow_text(list(outputs))}",
+        f"outputs: {flow_text(names)}",
         "# Whether stored blocks outlive a finished run: always, or until_done.",
         "keep_ledger: always",
     ]
@@ -74,22 +77,20 @@ def _inputs_lines(model: type[BaseModel]) -> list[str]:
     if not fields:
         return []
     sources = [name for name in _SOURCES if name in fields]
-    if sources and sources[0] == "synthetic" and not models_in(fields["synthetic"].annotation):
-        sources = sources[1:] + sources[:1]  # free keys: nothing can be filled in
+    if "synthetic" in sources and not models_in(fields["synthetic"].annotation):
+        sources.remove("synthetic")  # free keys: nothing can be filled in
     lines = [
         "# What to read, or how to make it. Paths are relative to this file, or to a root of the profile."
     ]
     lines += ["inputs:"]
-    for name in [*sources, *(name for name in fields if name not in sources)]:
+    for name in [*sources, *(name for name in fields if name not in _SOURCES)]:
         live = name not in sources[1:]
-        written = _field_lines(model, name, _example(fields[name], live), 2)
+        written = _field_lines(model, name, _example(fields[name]), 2)
         lines += written if live else [_commented(line, 2) for line in written]
     return [*lines, ""]
 
 
-def _example(field: FieldInfo, live: bool) -> Any:
-    if not live and field.default is None and not field.examples:
-        return {}
+def _example(field: FieldInfo) -> Any:
     inner = models_in(field.annotation)
     if inner:
         return inner[0]
@@ -169,12 +170,15 @@ def _allowed(part: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return _allowed(definitions.get(part["$ref"].rpartition("/")[2], {}), definitions)
     if "anyOf" in part:
         words = dict.fromkeys(_allowed(one, definitions) for one in part["anyOf"])
-        return "" if words.keys() <= {"", "null"} else " or ".join(filter(None, words))
+        text = " or ".join(word for word in words if word not in {"", "null"})
+        return f"{text}, or null" if text and "null" in words else text
     if "enum" in part or "const" in part:
         choices = part.get("enum", [part.get("const")])
         return ("one of " if len(choices) > 1 else "") + ", ".join(map(flow_text, choices))
     if part.get("type") == "array" and isinstance(part.get("items"), Mapping):
         inner = _allowed(part["items"], definitions)
         return f"a list, each {inner}" if inner else "a list"
+    if "minimum" in part and "maximum" in part:
+        return f"{_TYPES.get(part.get('type', ''), '')} from {part['minimum']} to {part['maximum']}"
     limits = [words.format(part[key]) for key, words in _LIMITS.items() if key in part]
     return " ".join([_TYPES.get(part.get("type", ""), ""), " and ".join(limits)]).strip()

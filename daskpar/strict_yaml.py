@@ -9,8 +9,7 @@ each has surprised somebody.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -26,7 +25,9 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
+from daskpar.document import Document, KeyPath, Position
 from daskpar.errors import DaskparError, Fault, RecipeError
+from daskpar.yaml_scalars import plain_value
 
 # The parser needs about a second for each million characters, and more for many short words: together these
 # bounds keep the refusal of any file below a second.
@@ -36,63 +37,6 @@ MAX_NODES = 20_000
 MAX_DEPTH = 24
 MAX_KEY = 200
 MAX_FAULTS = 50
-
-KeyPath = tuple[str | int, ...]
-Position = tuple[int, int]
-
-
-def dotted(path: KeyPath) -> str:
-    """Write a key path as a reader would: ``options.combine.sigma``, ``outputs[1]``."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
-def key_path(text: str) -> KeyPath:
-    """Read back what `dotted` writes."""
-    parts = re.findall(r"\[([0-9]+)\]|([^.\[\]]+)", text)
-    return tuple(int(index) if index else name for index, name in parts)
-
-
-@dataclass(frozen=True)
-class Document:
-    """The mapping that a file holds, and where in the file each part stands.
-
-    Parameters
-    ----------
-    data : dict
-        Plain mappings, lists, texts, numbers, booleans and None.
-    path : str
-        The file, as the user wrote it; empty for data that came from no file.
-    keys, values : mapping of key path to (line, column)
-        Where a key is written, and where its value begins; both count from 1.
-    overrides : set of key paths
-        What ``--set`` replaced: faults there name the option and no line.
-    """
-
-    data: dict[str, Any]
-    path: str = ""
-    keys: Mapping[KeyPath, Position] = field(default_factory=dict)
-    values: Mapping[KeyPath, Position] = field(default_factory=dict)
-    overrides: frozenset[KeyPath] = frozenset()
-
-    def fault(self, path: KeyPath, what: str, todo: str = "", *, on_key: bool = False) -> Fault:
-        """Make the fault of one key, placed at its value, its key or the nearest written parent."""
-        if any(path[: len(name)] == name for name in self.overrides):
-            return Fault(what, todo, key=f"--set {dotted(path)}")
-        return Fault(what, todo, self.path, self._place(path, on_key), dotted(path))
-
-    def _place(self, path: KeyPath, on_key: bool) -> str:
-        if not self.path:
-            return ""
-        first, second = (self.keys, self.values) if on_key else (self.values, self.keys)
-        for length in range(len(path), 0, -1):
-            position = first.get(path[:length]) or second.get(path[:length])
-            if position:
-                return f"{position[0]}:{position[1]}"
-            first, second = self.keys, self.values  # a parent is shown by its key
-        return "1:1"
 
 
 def parse_yaml(text: str, path: str = "", error: type[DaskparError] = RecipeError) -> Document:
@@ -284,44 +228,6 @@ class _Composer:
             return None
 
 
-_INT = re.compile(r"[-+]?[0-9]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_WORDS: dict[str, Any] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-    **{sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
-}
-
-
-def plain_value(text: str) -> str | int | float | bool | None:
-    """Give an unquoted scalar its value by the core schema of YAML 1.2 (section 10.3.2 of its specification).
-
-    Raises
-    ------
-    ValueError
-        For a number that would not keep its value or its look: leading zeros, too many digits, overflow.
-    """
-    if text in _WORDS:
-        value: str | int | float | bool | None = _WORDS[text]
-        return value
-    if re.fullmatch(r"0o[0-7]+|0x[0-9a-fA-F]+", text) and len(text) < 40:
-        return int(text, 0)
-    if not _FLOAT.fullmatch(text):
-        return text
-    if len(text) > 40:
-        raise ValueError("a number of more than 40 characters; quote it if it is text")
-    if _INT.fullmatch(text):
-        if len(text.lstrip("+-")) > 1 and text.lstrip("+-").startswith("0"):
-            raise ValueError(f"{text} begins with a zero; quote it if it is text, else drop the zero")
-        return int(text)
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError(f"{text} is too large for a float64; write .inf for infinity")
-    return number
-
-
 def _where(event: Any) -> Position:
     return event.start_mark.line + 1, event.start_mark.column + 1
 
@@ -330,6 +236,7 @@ def _kind(data: object) -> str:
     return {list: "a list", str: "text", bool: "true or false"}.get(type(data), "a number")
 
 
+# The parser's words, and ours; the first sign that fits wins.
 _ADVICE = (
     (
         "'<document start>'",
@@ -339,6 +246,7 @@ _ADVICE = (
     ("scanning a directive", "a line begins with %", "remove it, or quote the text"),
     ("scanning an anchor", "a text begins with &", "quote it"),
     ("mapping keys are not allowed", "a key where none may stand", "begin a new line, or remove the '?'"),
+    ("sequence entries are not allowed", "'- ' stands where no list can begin", "begin a new line, or quote"),
     ("'<stream end>'", "a quote or bracket is not closed", "close it"),
     ("expected the node content", "a value is missing", "check the brackets and commas"),
     ("found character '\\t'", "a tab where none may stand", "use spaces"),

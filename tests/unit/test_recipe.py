@@ -1,14 +1,20 @@
 """Recipes: loading, --set, defaults, the canonical text and the digest."""
 
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sample_analysis import ANALYSIS, NAMES, SUFFIXES, lookup
 
+from daskpar.analysis import analysis_names, load_analysis
 from daskpar.errors import Fault, InputError, RecipeError
+from daskpar.outputs.names import FORMATS
 from daskpar.recipe import Recipe, difference
+from daskpar.schema import schema_name
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 TEXT = """\
 name: m13
@@ -229,3 +235,22 @@ def test_what_changed(path):
 def test_plain_data_that_is_no_json():
     with pytest.raises(RecipeError, match="options"):
         Recipe.from_data({"name": "a", "analysis": "image_stats", "options": {"edges": object()}}, lookup)
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_recipes(recipe):
+    loaded = Recipe.load(recipe, (), load_analysis, analysis_names=analysis_names(), suffixes=FORMATS)
+    assert Recipe.from_data(loaded.data(), load_analysis, suffixes=FORMATS).digest() == loaded.digest()
+    hint = recipe.read_text().splitlines()[0]
+    assert hint == f"# yaml-language-server: $schema=../daskpar/schemas/{schema_name(loaded.analysis)}"
+
+
+@pytest.mark.parametrize(
+    "name", ["os;ls", "../x", "a b", "a:", ":b", "a..b", "a:b:c", "a" * 300, 3, None, ["a"]]
+)
+def test_nothing_is_looked_up_by_a_name_that_is_none(name):
+    def never(name):
+        raise AssertionError(name)
+
+    with pytest.raises(RecipeError, match="analysis"):
+        Recipe.from_data({"name": "a", "analysis": name}, never)

@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 from sample_analysis import ANALYSIS, SUFFIXES
 
+from daskpar.analysis import BUILT_IN, load_analysis
 from daskpar.errors import AnalysisError
 from daskpar.recipe import Recipe
 from daskpar.schema import FOLDER, profile_schema, recipe_schema, schema_texts
@@ -61,6 +62,19 @@ def test_a_starter_writes_the_defaults():
     assert Recipe.from_data(data, lambda name: analysis(inputs=Images)).digest() == bare.digest()
 
 
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_starters_of_the_built_in_analyses(name):
+    text = starter(name)
+    assert text.startswith(f"# yaml-language-server: $schema={FOLDER / f'recipe-{name}.json'}\n")
+    assert Recipe.from_data(parse_yaml(text).data, load_analysis).analysis == name
+
+
+def test_a_record_may_name_its_outputs():
+    one = SimpleNamespace(name="a", options=None, inputs=None, outputs=("table.ecsv",))
+    assert "outputs: [table.ecsv]\n" in starter(one)
+    assert "outputs: []\n" in starter(one, [])
+
+
 def test_a_starter_says_what_is_allowed():
     text = starter(analysis(inputs=Images), schema="../recipe.json")
     for line in (
@@ -73,7 +87,7 @@ def test_a_starter_says_what_is_allowed():
         "  combine: null",
         "  #   # How to combine (one of mean, median, sum)",
         "  #   method: mean",
-        "    # Most rounds of rejection (a whole number at least 1 or null)",
+        "    # Most rounds of rejection (a whole number at least 1, or null)",
     ):
         assert line in text.splitlines(), text
 
