@@ -116,12 +116,12 @@ COMBINE_SECONDS, FRAME_SECONDS = 3e-9, 2e-8
 
 def cost(record: ImageStack, options: ImageStatsOptions) -> dict[str, Any]:
     """Return what a run will cost: opens, bytes read, memory of a task, disk, seconds of one core."""
-    from daskpar.analyses.image_stats.with_dask import row_bands
+    from daskpar.analyses.image_stats.with_dask.stack import row_bands
     from daskpar.inputs.reading_plan import reading_plan
 
     rows, columns = record.shape
     values = len(record) * rows * columns
-    bands = list(row_bands(len(record), record.shape, record.dtype.itemsize))
+    bands = row_bands(record)
     height = bands[0][1] - bands[0][0]
     reading = reading_plan(record, height)
     combines, stats = options.combine is not None, options.frame_stats is not None
