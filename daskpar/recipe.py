@@ -19,7 +19,7 @@ from daskpar.analysis_check import MAX_OUTPUTS, Lookup, find_analysis, misplaced
 from daskpar.checking import check, in_order
 from daskpar.document import Document, key_path
 from daskpar.errors import DaskparError, Fault, RecipeError
-from daskpar.grammar import CodeName, OutputName, RunName
+from daskpar.grammar import CodeName, OutputName, RunName, shown
 from daskpar.overrides import override
 from daskpar.yaml_file import read_yaml
 from daskpar.yaml_text import dump_yaml
@@ -117,8 +117,18 @@ class Recipe(BaseModel):
         suffixes: Collection[str] | None = None,
         folder: str | os.PathLike[str] = ".",
     ) -> Recipe:
-        """Make a recipe from plain data under the same checks; see `load`."""
-        return cls._checked(Document(dict(data)), [], analysis_lookup, analysis_names, suffixes, Path(folder))
+        """Make a recipe from a mapping under the same checks; see `load`.
+
+        Paths become texts, and tuples and NumPy arrays lists, as they would stand in a file.
+        """
+        try:
+            plain = json.loads(json.dumps(dict(data), default=_plain))
+        except (TypeError, ValueError) as problem:
+            raise RecipeError(
+                f"the recipe holds what no file can hold ({problem})",
+                "use texts, numbers, booleans, None, lists and mappings",
+            ) from problem
+        return cls._checked(Document(plain), [], analysis_lookup, analysis_names, suffixes, Path(folder))
 
     @classmethod
     def _checked(
@@ -176,6 +186,14 @@ class Recipe(BaseModel):
     def digest(self) -> str:
         """Give the SHA-256, in hex, of the canonical JSON of the recipe. It knows no folder."""
         return hashlib.sha256(_canonical(self.data()).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars, without importing NumPy
+        return value.tolist()
+    raise TypeError(f"{shown(value)} of type {type(value).__name__}")
 
 
 def _canonical(data: object) -> str:

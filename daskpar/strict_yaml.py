@@ -80,6 +80,8 @@ def _located(faults: list[RawFault], path: str) -> list[Fault]:
 
 
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_MANY_BRACKETS = re.compile(rf"(?:[\[{{]\s*){{{MAX_DEPTH + 1}}}")
+_TOO_DEEP = (f"nested more than {MAX_DEPTH} deep", "check the brackets and the indentation")
 _TAB_INDENT = re.compile(r"^ *\t(?=[^\n]*\S)", re.MULTILINE)
 
 
@@ -94,6 +96,10 @@ def _text_faults(text: str) -> Iterator[RawFault]:
     for match in _FORBIDDEN.finditer(text):
         what = f"holds the control character {match[0]!a}"
         yield _position(text, match.start()), what, "remove it"
+        return
+    if deep := _MANY_BRACKETS.search(text):
+        # The scanner looks 1024 characters ahead for the end of a key, in quadratic time in such a row.
+        yield _position(text, deep.start()), *_TOO_DEEP
         return
     for match in islice(_TAB_INDENT.finditer(text), MAX_FAULTS):
         yield _position(text, match.end() - 1), "a tab in the indentation", "indent with spaces"
@@ -173,7 +179,7 @@ class _Composer:
         if isinstance(event, ScalarEvent):
             return self._scalar(event, where)
         if len(path) >= MAX_DEPTH:
-            self.refuse(where, f"nested more than {MAX_DEPTH} deep", "check the brackets and the indentation")
+            self.refuse(where, *_TOO_DEEP)
             raise _Stop
         return self._mapping(path) if isinstance(event, MappingStartEvent) else self._sequence(path)
 

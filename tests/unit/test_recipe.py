@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sample_analysis import ANALYSIS, NAMES, SUFFIXES, lookup
@@ -232,9 +233,23 @@ def test_what_changed(path):
     ]
 
 
-def test_plain_data_that_is_no_json():
-    with pytest.raises(RecipeError, match="options"):
-        Recipe.from_data({"name": "a", "analysis": "image_stats", "options": {"edges": object()}}, lookup)
+def test_a_mapping_may_hold_paths_and_arrays():
+    data = {
+        "name": "a",
+        "analysis": "image_stats",
+        "inputs": {"files": (Path("a.fits"), "b.fits")},
+        "options": {"edges": np.array([1.0, 2.0]), "frame_stats": {"maxiters": np.int64(3)}},
+    }
+    recipe = Recipe.from_data(data, lookup)
+    assert recipe.inputs == {"files": ["a.fits", "b.fits"]}
+    assert recipe.options["edges"] == [1.0, 2.0]
+    assert recipe.options["frame_stats"]["maxiters"] == 3
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"x", print])
+def test_a_mapping_that_no_file_can_hold(value):
+    with pytest.raises(RecipeError, match="what no file can hold"):
+        Recipe.from_data({"name": "a", "analysis": "image_stats", "options": {"edges": value}}, lookup)
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
