@@ -175,7 +175,6 @@ def new_scratch(n: int, dtype: np.dtype[Any]) -> Scratch:
         values=np.full(size, np.inf, dtype),
         ranked=np.full(size, np.inf, dtype),
         few=np.full(size, np.inf, dtype),
-        words=np.zeros(LANES, np.uint64),
     )
 
 

@@ -37,7 +37,6 @@ class Scratch(NamedTuple):
     values: Array
     ranked: Array
     few: Array
-    words: Array
 
 
 @compiled
@@ -85,7 +84,7 @@ def combine_columns(
     for start in range(0, pixels, LANES):
         lanes = min(LANES, pixels - start)
         end = start + lanes
-        load_tile(source, unit, masks, affine, start, lanes, scratch.words, scratch.values, count)
+        load_tile(source, unit, masks, affine, start, lanes, scratch.values, count)
         sort_tile(scratch.values, scratch.ranked, n)
         s.first[:] = 0
         s.last[:] = count

@@ -39,9 +39,19 @@ def _swap_bytes(typing_context: Any, value: Any) -> Any:
     """Reverse the bytes of an unsigned integer (one instruction; vectorises)."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bswap(arguments[0])
+        return arguments[0] if value.bitwidth == 8 else builder.bswap(arguments[0])
 
     return (value(value), generate) if isinstance(value, types.Integer) else None
 
 
+def _reinterpret(typing_context: Any, value: Any, like: Any) -> Any:
+    """Return the number whose bits are those of ``value``, in the type of ``like``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(like))
+
+    return like(value, like), generate
+
+
 swap_bytes: Any = intrinsic(_swap_bytes)
+reinterpret: Any = intrinsic(_reinterpret)

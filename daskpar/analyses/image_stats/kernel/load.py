@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import LANES, Array, compiled, swap_bytes
+from .compiled import LANES, Array, compiled, reinterpret, swap_bytes
 
 #: How the bits of a source are to be read.
 FLOAT, SIGNED, UNSIGNED = 0, 1, 2
@@ -26,99 +26,103 @@ class Unit(NamedTuple):
 
 
 @compiled
-def copy_row(source: Array, out: Array) -> None:
-    """Convert a row of numbers."""
-    for j in range(out.size):
-        out[j] = source[j]
-
-
-@compiled
-def swap_row(source: Array, out: Array) -> Array:
-    """Reverse the bytes of each word; return the words."""
-    for j in range(source.size):
-        out[j] = swap_bytes(source[j])
-    return out[: source.size]
-
-
-@compiled
-def blank_row(source: Array, blank: int, out: Array) -> None:
-    """Put NaN where the word is ``blank``."""
-    for j in range(out.size):
-        if source[j] == blank:
-            out[j] = np.nan
-
-
-@compiled
-def rescale_row(unit: Unit, out: Array) -> None:
-    """Apply FITS BSCALE and BZERO in the type of ``out``, as astropy does."""
-    bscale, bzero = out.dtype.type(unit.bscale), out.dtype.type(unit.bzero)
-    for j in range(out.size):
-        value = out[j] * bscale
-        out[j] = value + bzero
-
-
-@compiled
-def finish_integers(signed: Array, unsigned: Array, unit: Unit, out: Array) -> None:
-    """Convert integers, signed or not, with their FITS scaling."""
-    if unit.kind == SIGNED:
-        copy_row(signed, out)
+def decode_row(words: Array, like: float, swap: bool, out: Array) -> None:
+    """Turn a row of words into numbers whose bits are read as the type of ``like``."""
+    if swap:
+        for j in range(out.size):
+            out[j] = reinterpret(swap_bytes(words[j]), like)
     else:
-        copy_row(unsigned, out)
-    if unit.rescale:
-        rescale_row(unit, out)
-    if unit.has_blank and unit.kind == SIGNED:
-        blank_row(signed, unit.blank, out)
-    elif unit.has_blank:
-        blank_row(unsigned, unit.blank, out)
+        for j in range(out.size):
+            out[j] = reinterpret(words[j], like)
 
 
 @compiled
-def decode_row(raw: Array, unit: Unit, scratch: Array, out: Array) -> None:
-    """Turn the bytes of a row into numbers; ``scratch`` holds a row of words of any size."""
+def decode(words: Array, like: float, swap: bool, start: int, lanes: int, tile: Array) -> None:
+    """Decode ``lanes`` pixels of all frames. (Slices, because their indices are known not to be negative.)"""
+    for frame in range(words.shape[0]):
+        base = frame * LANES
+        decode_row(words[frame, start : start + lanes], like, swap, tile[base : base + lanes])
+
+
+@compiled
+def decode_any(source: Array, unit: Unit, start: int, lanes: int, tile: Array) -> None:
+    """Turn the bytes of all frames into numbers, whatever their type."""
     if unit.size == 4:
-        four = raw.view(np.uint32)
-        if unit.swap:
-            four = swap_row(four, scratch.view(np.uint32))
+        four = source.view(np.uint32)
         if unit.kind == FLOAT:
-            copy_row(four.view(np.float32), out)
+            decode(four, np.float32(0), unit.swap, start, lanes, tile)
+        elif unit.kind == SIGNED:
+            decode(four, np.int32(0), unit.swap, start, lanes, tile)
         else:
-            finish_integers(four.view(np.int32), four, unit, out)
+            decode(four, np.uint32(0), unit.swap, start, lanes, tile)
     elif unit.size == 2:
-        two = raw.view(np.uint16)
-        if unit.swap:
-            two = swap_row(two, scratch.view(np.uint16))
-        finish_integers(two.view(np.int16), two, unit, out)
-    elif unit.size == 1:
-        finish_integers(raw.view(np.int8), raw, unit, out)
-    else:
-        eight = raw.view(np.uint64)
-        if unit.swap:
-            eight = swap_row(eight, scratch.view(np.uint64))
-        if unit.kind == FLOAT:
-            copy_row(eight.view(np.float64), out)
+        two = source.view(np.uint16)
+        if unit.kind == SIGNED:
+            decode(two, np.int16(0), unit.swap, start, lanes, tile)
         else:
-            finish_integers(eight.view(np.int64), eight, unit, out)
-    if unit.rescale and unit.kind == FLOAT:
-        rescale_row(unit, out)
+            decode(two, np.uint16(0), unit.swap, start, lanes, tile)
+    elif unit.size == 8:
+        eight = source.view(np.uint64)
+        if unit.kind == FLOAT:
+            decode(eight, np.float64(0), unit.swap, start, lanes, tile)
+        elif unit.kind == SIGNED:
+            decode(eight, np.int64(0), unit.swap, start, lanes, tile)
+        else:
+            decode(eight, np.uint64(0), unit.swap, start, lanes, tile)
+    elif unit.kind == SIGNED:
+        decode(source, np.int8(0), False, start, lanes, tile)
+    else:
+        decode(source, np.uint8(0), False, start, lanes, tile)
+
+
+@compiled
+def rescale(unit: Unit, n: int, lanes: int, tile: Array) -> None:
+    """Apply FITS BLANK, BSCALE and BZERO, in the type of the tile, as astropy does."""
+    kind = tile.dtype.type
+    bscale, bzero, blank, nan = kind(unit.bscale), kind(unit.bzero), kind(unit.blank), kind(np.nan)
+    for frame in range(n):
+        base = frame * LANES
+        for j in range(lanes):
+            word = tile[base + j]
+            value = word * bscale
+            tile[base + j] = nan if unit.has_blank and word == blank else value + bzero
+
+
+@compiled
+def hide(masks: Array, start: int, lanes: int, tile: Array) -> None:
+    """Put NaN where a mask is set."""
+    nan = tile.dtype.type(np.nan)
+    for frame in range(masks.shape[0]):
+        base = frame * LANES
+        for j in range(lanes):
+            tile[base + j] = nan if masks[frame, start + j] else tile[base + j]
+
+
+@compiled
+def transform(affine: Array, lanes: int, tile: Array) -> None:
+    """Subtract the zero level of each frame, and multiply by its scale."""
+    for frame in range(affine.shape[0]):
+        base, zero, scale = frame * LANES, affine[frame, 0], affine[frame, 1]
+        for j in range(lanes):
+            tile[base + j] = (tile[base + j] - zero) * scale
 
 
 @compiled
 def finish_row(out: Array, count: Array) -> None:
-    """Replace what is not finite by +inf, count what is, and make zeros positive."""
-    zero, infinite = out.dtype.type(0.0), out.dtype.type(np.inf)
+    """Replace what is not finite by +inf, and count what is."""
+    infinite, zero = out.dtype.type(np.inf), out.dtype.type(0.0)
     for j in range(out.size):
         value = out[j]
-        finite = abs(value) < infinite
         # Adding zero turns -0.0 into 0.0: equal values must have equal bits, whatever their order.
-        out[j] = value + zero if finite else infinite
-        count[j] += np.int32(1) if finite else np.int32(0)
+        value = value + zero if abs(value) < infinite else infinite
+        out[j] = value
+        count[j] += np.int32(1) if value < infinite else np.int32(0)
 
 
 @compiled
 def load_tile(
-    source: Array, unit: Unit, masks: Array, affine: Array, start: int, lanes: int, scratch: Array, tile: Array,
-    count: Array,
-) -> None:  # fmt: skip
+    source: Array, unit: Unit, masks: Array, affine: Array, start: int, lanes: int, tile: Array, count: Array
+) -> None:
     """Load ``lanes`` pixels of all frames into a tile, from pixel ``start``.
 
     Parameters
@@ -131,25 +135,20 @@ def load_tile(
         True where a pixel must not be used.
     affine : ndarray of float64, shape (n, 2) or (0, 2)
         Zero level and scale of each frame: a value becomes (value - zero) * scale.
-    scratch : ndarray of uint64, shape (LANES,)
-        Room for the swapped words of a row.
     tile : ndarray of float, flat
         Filled with the finite values, and +inf elsewhere.
     count : ndarray of int32, shape (LANES,)
         Set to the number of finite values of each pixel.
     """
+    n = source.shape[0]
+    decode_any(source, unit, start, lanes, tile)
+    if unit.rescale or unit.has_blank:
+        rescale(unit, n, lanes, tile)
+    if masks.size:
+        hide(masks, start, lanes, tile)
+    if affine.size:
+        transform(affine, lanes, tile)
     count[:] = 0
-    begin, end = start * unit.size, (start + lanes) * unit.size
-    for frame in range(source.shape[0]):
-        out = tile[frame * LANES : frame * LANES + lanes]
-        decode_row(source[frame, begin:end], unit, scratch, out)
-        if masks.size:
-            hidden = masks[frame, start : start + lanes]
-            for j in range(lanes):
-                if hidden[j]:
-                    out[j] = np.nan
-        if affine.size:
-            zero, scale = affine[frame, 0], affine[frame, 1]
-            for j in range(lanes):
-                out[j] = (out[j] - zero) * scale
-        finish_row(out, count)
+    for frame in range(n):
+        base = frame * LANES
+        finish_row(tile[base : base + lanes], count)

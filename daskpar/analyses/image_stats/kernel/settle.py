@@ -53,7 +53,7 @@ def settle(
     count = np.zeros(LANES, np.int32)
     for start in range(0, pixels, LANES):
         lanes = min(LANES, pixels - start)
-        load_tile(source, unit, masks, affine, start, lanes, scratch.words, scratch.values, count)
+        load_tile(source, unit, masks, affine, start, lanes, scratch.values, count)
         sort_tile(scratch.values, scratch.ranked, n)
         for j in range(lanes):
             column = np.empty(count[j])
