@@ -58,7 +58,7 @@ def init(
     """Write a commented starter recipe."""
     from daskpar.analysis import load_analysis
     from daskpar.atomic import write_text
-    from daskpar.starter import starter
+    from daskpar.settings.starter import starter
 
     found = load_analysis(analysis)
     text = starter(found, found.outputs)

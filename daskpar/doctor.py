@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from daskpar.errors import DaskparError
-from daskpar.profile_lookup import load_profile
 from daskpar.provenance import THREAD_VARIABLES, numba_cache_dir, usable_cores, versions
+from daskpar.settings.profile_lookup import load_profile
 
 State = Literal["good", "note", "fault"]
 OPTIONAL = {"mpi4py": "MPI (pip install daskpar[mpi])", "zarr": ".zarr outputs", "h5netcdf": ".nc outputs"}

@@ -117,7 +117,9 @@ def durable_graph(collection: Any, owner: Callable[..., Any], identity: Any) -> 
         return DurableGraph(collection, graph, nodes)
     (collection,) = dask.optimize(collection)
     graph = _graph_of(collection)
-    chunks = {target: name for name, target in reversed(_named_chunks(collection))}  # variables may share some
+    chunks = {
+        target: name for name, target in reversed(_named_chunks(collection))
+    }  # variables may share some
     for target, name in reversed(chunks.items()):
         key = block_key(owner, [identity, name])
         nodes[key] = target

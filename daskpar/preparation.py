@@ -21,15 +21,14 @@ from typing import Any
 from daskpar.analysis import Analysis, Where, analysis_names, load_analysis, load_code
 from daskpar.atomic import write_bytes, write_text
 from daskpar.durable import code_files, digest_of
-from daskpar.errors import AnalysisError, InputError, ProfileError, RecipeError, UsageError
-from daskpar.input_paths import resolve_inputs
+from daskpar.errors import AnalysisError, DaskparError, InputError, ProfileError, RecipeError, UsageError
 from daskpar.outputs.names import FORMATS, check_outputs
 from daskpar.profile import Profile
-from daskpar.profile_lookup import load_profile
 from daskpar.provenance import provenance
 from daskpar.recipe import Recipe, difference
 from daskpar.rundir import EMPTY_STATE, RunDirectory, create_run, now, runs_folder
-from daskpar.yaml_text import dump_yaml
+from daskpar.settings.input_paths import resolve_inputs
+from daskpar.settings.profile_lookup import dump_profile, load_profile
 
 MEMORY_SHARE = 0.6  # of a worker's limit that blocks may take; above it distributed begins to spill
 
@@ -173,8 +172,9 @@ def _checked(
         _put_first(Path(recipe).parent if isinstance(recipe, str | Path) else Path.cwd())
     loaded = load_recipe(recipe, settings, allow_code)
     analysis = load_analysis(loaded.analysis, allow_code)
-    _refuse_code(analysis, _options(analysis, loaded), allow_code)
-    _check_signature(analysis.build, 2, loaded.analysis, "analysis")
+    with _located(loaded):
+        _refuse_code(analysis, _options(analysis, loaded), allow_code)
+        _check_signature(analysis.build, 2, loaded.analysis, "analysis")
     return loaded, analysis
 
 
@@ -239,7 +239,7 @@ def extend(prepared: Prepared, **options: Any) -> Prepared:
         lookup = partial(load_analysis, allow_code=bool(run.record["allow_code"]))
         recipe = Recipe.from_data(data, lookup, folder=recipe.folder)
     write_text(run.path / "recipe.yaml", recipe.dump())
-    write_text(run.path / "profile.yaml", _profile_text(prepared.profile))
+    write_text(run.path / "profile.yaml", dump_profile(prepared.profile))
     run.write_record({**run.record, "recipe": recipe.data(), "recipe_digest": recipe.digest()})
     return replace(prepared, recipe=recipe, options=_options(prepared.analysis, recipe))
 
@@ -297,12 +297,22 @@ def _prepared(
     where = Where(
         recipe.folder, partial(resolve_inputs, base=recipe.folder, roots=roots), run.path / "scratch"
     )
-    record = open_record(analysis, recipe.data()["inputs"], where)
+    with _located(recipe):
+        record = open_record(analysis, recipe.data()["inputs"], where)
     return Prepared(run, recipe, profile, analysis, _options(analysis, recipe), record, output, overwrite)
 
 
 def _options(analysis: Analysis, recipe: Recipe) -> Any:
     return analysis.options.model_validate(recipe.data()["options"]) if analysis.options is not None else None
+
+
+@contextmanager
+def _located(recipe: Recipe) -> Iterator[None]:
+    """Give faults that name a key of the recipe its line and column."""
+    try:
+        yield
+    except DaskparError as error:
+        raise recipe.located(error) from error
 
 
 @contextmanager
@@ -358,7 +368,7 @@ def _write_beginning(prepared: Prepared, source: Any, allow_code: bool) -> None:
         _copy_code(run, code)
     path = Path(source).absolute() if isinstance(source, str | Path) else None
     write_text(run.path / "recipe.yaml", recipe.dump())
-    write_text(run.path / "profile.yaml", _profile_text(prepared.profile))
+    write_text(run.path / "profile.yaml", dump_profile(prepared.profile))
     run.write_record(
         {
             "name": run.name,
@@ -455,12 +465,6 @@ def _refuse_changed_code(run: RunDirectory, record: Mapping[str, Any], as_begun:
             "begin a new run; or go on with the user's code as it was: daskpar resume --as-begun",
             path=run.path,
         )
-
-
-def _profile_text(profile: Profile) -> str:
-    return dump_yaml(
-        profile.model_dump(mode="json", exclude_unset=True, exclude_none=True) | {"kind": profile.kind}
-    )
 
 
 def _sha256(path: Path) -> str | None:

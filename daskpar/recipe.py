@@ -15,14 +15,21 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
 
-from daskpar.analysis_check import MAX_OUTPUTS, Lookup, find_analysis, misplaced, output_faults, resolve
-from daskpar.checking import check, in_order
-from daskpar.document import Document, key_path
 from daskpar.errors import DaskparError, Fault, RecipeError
-from daskpar.grammar import CodeName, OutputName, RunName, shown
-from daskpar.overrides import override
-from daskpar.yaml_file import read_yaml
-from daskpar.yaml_text import dump_yaml
+from daskpar.settings.analysis_check import (
+    MAX_OUTPUTS,
+    Lookup,
+    find_analysis,
+    misplaced,
+    output_faults,
+    resolve,
+)
+from daskpar.settings.checking import check, in_order
+from daskpar.settings.document import Document, key_path
+from daskpar.settings.grammar import CodeName, OutputName, RunName, shown
+from daskpar.settings.overrides import override
+from daskpar.settings.yaml_file import read_yaml
+from daskpar.settings.yaml_text import dump_yaml
 
 
 class Recipe(BaseModel):

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_graph.py [--frames 10000] [--side 4096]
 
-Prints seconds to scan the headers and to build the graph of `combine` and `frame_stats`, its tasks, and its size
-when pickled.
+Prints seconds to scan the headers and to build the graph of `combine` and `frame_stats`, its tasks, and its
+size when pickled.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def sparse_frame(path: Path, side: int, number: int) -> None:
 
 def main() -> None:
     """Make the files, build the graphs, print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--side", type=int, default=4096)
     arguments = parser.parse_args()

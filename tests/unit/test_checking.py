@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from daskpar.checking import check, models_in
-from daskpar.document import Document, dotted, key_path
 from daskpar.errors import InputError
-from daskpar.grammar import fault_at
-from daskpar.strict_yaml import parse_yaml
+from daskpar.settings.checking import check, models_in
+from daskpar.settings.document import Document, dotted, key_path
+from daskpar.settings.grammar import fault_at
+from daskpar.settings.strict_yaml import parse_yaml
 
 
 class _Settings(BaseModel):

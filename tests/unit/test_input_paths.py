@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskpar.errors import InputError, RecipeError
-from daskpar.input_paths import natural_order, resolve_inputs
+from daskpar.settings.input_paths import natural_order, resolve_inputs
 
 
 @pytest.fixture

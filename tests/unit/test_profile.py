@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskpar.amounts import format_memory, format_walltime, parse_memory, parse_walltime
-from daskpar.cores import available_cores
 from daskpar.errors import ProfileError
 from daskpar.profile import KINDS, LocalProfile, MpiProfile
-from daskpar.profile_lookup import config_folders, dump_profile, load_profile, profile_names
-from daskpar.yaml_text import dump_yaml
+from daskpar.settings.amounts import format_memory, format_walltime, parse_memory, parse_walltime
+from daskpar.settings.cores import available_cores
+from daskpar.settings.profile_lookup import config_folders, dump_profile, load_profile, profile_names
+from daskpar.settings.yaml_text import dump_yaml
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -13,7 +13,7 @@ from daskpar.analysis import analysis_names, load_analysis
 from daskpar.errors import Fault, InputError, RecipeError
 from daskpar.outputs.names import FORMATS
 from daskpar.recipe import Recipe, difference
-from daskpar.schema import schema_name
+from daskpar.settings.schema import schema_name
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

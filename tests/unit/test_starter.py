@@ -12,9 +12,9 @@ from sample_analysis import ANALYSIS, SUFFIXES
 from daskpar.analysis import BUILT_IN, load_analysis
 from daskpar.errors import AnalysisError
 from daskpar.recipe import Recipe
-from daskpar.schema import FOLDER, profile_schema, recipe_schema, schema_texts
-from daskpar.starter import starter
-from daskpar.strict_yaml import parse_yaml
+from daskpar.settings.schema import FOLDER, profile_schema, recipe_schema, schema_texts
+from daskpar.settings.starter import starter
+from daskpar.settings.strict_yaml import parse_yaml
 
 
 class _Settings(BaseModel):
@@ -133,7 +133,8 @@ def test_the_schema_of_profiles_knows_every_kind():
 
 def test_settings_load_without_the_heavy_packages():
     code = (
-        "import sys, daskpar.recipe, daskpar.profile_lookup, daskpar.starter, daskpar.input_paths\n"
+        "import sys, daskpar.recipe, daskpar.settings.profile_lookup\n"
+        "import daskpar.settings.starter, daskpar.settings.input_paths\n"
         "print(sorted({'numpy', 'dask', 'distributed', 'numba', 'astropy', 'xarray', 'bokeh', 'scipy'}"
         " & set(sys.modules)))"
     )

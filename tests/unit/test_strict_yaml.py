@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from daskpar.errors import ProfileError, RecipeError
-from daskpar.strict_yaml import MAX_NODES, parse_yaml
-from daskpar.yaml_file import MAX_BYTES, read_yaml
-from daskpar.yaml_scalars import plain_value
-from daskpar.yaml_text import dump_yaml, scalar_text
+from daskpar.settings.strict_yaml import MAX_NODES, parse_yaml
+from daskpar.settings.yaml_file import MAX_BYTES, read_yaml
+from daskpar.settings.yaml_scalars import plain_value
+from daskpar.settings.yaml_text import dump_yaml, scalar_text
 
 TEXTS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=30)
 SCALARS = st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False) | TEXTS

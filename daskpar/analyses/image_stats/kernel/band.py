@@ -13,7 +13,7 @@ from daskpar.errors import InputError, RecipeError
 from .columns import Output, Scratch, combine_columns
 from .compiled import LANES, Array, padded_rows
 from .load import FLOAT, SIGNED, UNSIGNED, Unit
-from .options import METHODS, Rejection, at_least, choice
+from .options import METHODS, Rejection, choice
 from .options import rejection as make_rejection
 from .settle import settle
 

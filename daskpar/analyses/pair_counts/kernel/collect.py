@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from daskpar.analyses.pair_counts.kernel.compiled import inlined
-
 from daskpar.analyses.pair_counts.kernel.binning import (
     RADIAL,
     RP_PI_AXIS,
     RP_PI_MIDPOINT,
     S_MU_AXIS,
 )
+from daskpar.analyses.pair_counts.kernel.compiled import inlined
 from daskpar.analyses.pair_counts.kernel.lanes import (
     LANES,
     compress,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 
+from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 from daskpar.analyses.pair_counts.kernel.lanes import LANES, compress, count, load, splat, store
 from daskpar.analyses.pair_counts.kernel.lookup import place
 from daskpar.analyses.pair_counts.kernel.memory import get_float, get_int, put_float, put_int

@@ -1,4 +1,4 @@
-"""Writing plain data as YAML that `daskpar.strict_yaml` reads back exactly and other readers agree on."""
+"""Writing plain data as YAML that `strict_yaml` reads back exactly and other readers agree on."""
 
 from __future__ import annotations
 

@@ -9,10 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from daskpar.checking import advise, check, field_names, in_order
-from daskpar.document import Document
 from daskpar.errors import Fault, ProfileError
-from daskpar.grammar import shown
 from daskpar.profile import (
     KINDS,
     AddressProfile,
@@ -21,8 +18,11 @@ from daskpar.profile import (
     MpiProfile,
     SlurmProfile,
 )
-from daskpar.yaml_file import read_yaml
-from daskpar.yaml_text import dump_yaml
+from daskpar.settings.checking import advise, check, field_names, in_order
+from daskpar.settings.document import Document
+from daskpar.settings.grammar import shown
+from daskpar.settings.yaml_file import read_yaml
+from daskpar.settings.yaml_text import dump_yaml
 
 AnyProfile = LocalProfile | SlurmProfile | MpiProfile | ClassProfile | AddressProfile
 

@@ -15,10 +15,10 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from daskpar.document import Document, KeyPath
 from daskpar.errors import DaskparError, Fault
-from daskpar.grammar import shown
-from daskpar.strict_yaml import MAX_FAULTS
+from daskpar.settings.document import Document, KeyPath
+from daskpar.settings.grammar import shown
+from daskpar.settings.strict_yaml import MAX_FAULTS
 
 Model = TypeVar("Model", bound=BaseModel)
 

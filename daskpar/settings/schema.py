@@ -1,4 +1,4 @@
-"""JSON schemas for editors. ``python -m daskpar.schema`` writes those that are shipped."""
+"""JSON schemas for editors. ``python -m daskpar.settings.schema`` writes those that are shipped."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, create_model
 
 from daskpar.analysis import BUILT_IN, load_analysis
-from daskpar.analysis_check import AnalysisModels, Inputs, rules_all_inputs
 from daskpar.profile import Profile
 from daskpar.recipe import Recipe
+from daskpar.settings.analysis_check import AnalysisModels, Inputs, rules_all_inputs
 
-FOLDER = Path(__file__).parent / "schemas"
+FOLDER = Path(__file__).parents[1] / "schemas"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 

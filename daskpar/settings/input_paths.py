@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from daskpar.checking import advise
 from daskpar.errors import InputError, RecipeError
-from daskpar.grammar import shown
+from daskpar.settings.checking import advise
+from daskpar.settings.grammar import shown
 
 _ROOT = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):(?!//)(.*)", re.DOTALL)
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")

@@ -25,9 +25,9 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from daskpar.document import Document, KeyPath, Position
 from daskpar.errors import DaskparError, Fault, RecipeError
-from daskpar.yaml_scalars import plain_value
+from daskpar.settings.document import Document, KeyPath, Position
+from daskpar.settings.yaml_scalars import plain_value
 
 # The parser needs about a second for each million characters, and more for many short words: together these
 # bounds keep the refusal of any file below a second.

@@ -7,9 +7,9 @@ import stat
 from difflib import get_close_matches
 from pathlib import Path
 
-from daskpar.document import Document
 from daskpar.errors import DaskparError, RecipeError
-from daskpar.strict_yaml import parse_yaml
+from daskpar.settings.document import Document
+from daskpar.settings.strict_yaml import parse_yaml
 
 MAX_BYTES = 1_000_000
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from daskpar.document import Document
 from daskpar.errors import Fault, RecipeError
-from daskpar.strict_yaml import parse_yaml
+from daskpar.settings.document import Document
+from daskpar.settings.strict_yaml import parse_yaml
 
 
 def override(document: Document, assignments: Iterable[str]) -> tuple[Document, list[Fault]]:

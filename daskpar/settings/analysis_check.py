@@ -8,12 +8,12 @@ from typing import Annotated, Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from daskpar.checking import advise, check, field_names
-from daskpar.document import Document
 from daskpar.errors import DaskparError, Fault
-from daskpar.grammar import is_code_name, shown
 from daskpar.profile import KINDS
-from daskpar.strict_yaml import MAX_FAULTS
+from daskpar.settings.checking import advise, check, field_names
+from daskpar.settings.document import Document
+from daskpar.settings.grammar import is_code_name, shown
+from daskpar.settings.strict_yaml import MAX_FAULTS
 
 
 class AnalysisModels(Protocol):

@@ -11,11 +11,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from daskpar.analysis import load_analysis
-from daskpar.analysis_check import AnalysisModels
-from daskpar.checking import models_in
 from daskpar.errors import AnalysisError
-from daskpar.schema import FOLDER, inputs_model, schema_name
-from daskpar.yaml_text import flow_text
+from daskpar.settings.analysis_check import AnalysisModels
+from daskpar.settings.checking import models_in
+from daskpar.settings.schema import FOLDER, inputs_model, schema_name
+from daskpar.settings.yaml_text import flow_text
 
 _SOURCES = ("synthetic", "files", "grid")
 
