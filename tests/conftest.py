@@ -12,6 +12,24 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--soak", action="store_true", help="run the tests marked soak, which take long")
+
+
+FOLDERS = ("slurm", "mpi", "browser")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Hold that marks and folders agree; leave the long tests out unless they are asked for."""
+    for item, name in ((item, name) for item in items for name in FOLDERS):
+        if (ROOT / "tests" / name in item.path.parents) != (item.get_closest_marker(name) is not None):
+            raise pytest.UsageError(f"tests in tests/{name}, and only they, are marked {name}: {item.nodeid}")
+    long = [] if config.getoption("--soak") else [item for item in items if item.get_closest_marker("soak")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 def environment(**more):
     """Return the environment of a daskpar process that uses this checkout."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
