@@ -117,9 +117,8 @@ def durable_graph(collection: Any, owner: Callable[..., Any], identity: Any) -> 
         return DurableGraph(collection, graph, nodes)
     (collection,) = dask.optimize(collection)
     graph = _graph_of(collection)
-    chunks = {
-        target: name for name, target in reversed(_named_chunks(collection))
-    }  # variables may share some
+    # Variables may share chunks: each is named by the first that has it.
+    chunks = {target: name for name, target in reversed(_named_chunks(collection))}
     for target, name in reversed(chunks.items()):
         key = block_key(owner, [identity, name])
         nodes[key] = target

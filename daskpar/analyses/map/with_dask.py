@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
-from dask.delayed import Delayed, delayed
+from dask.delayed import Delayed
 
 from daskpar.analyses.map import kernel
-from daskpar.durable import Stage, code_digest, durable
+from daskpar.durable import Stage, code_digest, collect, durable
 from daskpar.errors import RecipeError, UsageError
 from daskpar.inputs.files import FileItem, unchanged
 
@@ -75,7 +75,7 @@ def map(
     work = MapWork(function, on_error, retries)
     listed = list(items)
     blocks = block_nodes(work, listed, range(len(listed)), items_per_block)
-    return delayed(_table, pure=True)(blocks, [shown(item) for item in listed], on_error)
+    return collect(_table, blocks, [shown(item) for item in listed], on_error)
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,10 @@ def block_nodes(
     work: MapWork, items: Sequence[Any], index: Sequence[int], items_per_block: int | None, attempt: int = 1
 ) -> list[Delayed]:
     """Return a durable node for each block of the chosen items, those at `index`."""
-    nodes = []
+    nodes, identity = [], work.identity
     for start, stop in partition(len(index), items_per_block):
         chunk = Chunk([items[i] for i in index[start:stop]], list(index[start:stop]))
-        key = [*work.identity, attempt, chunk.index, [_identity(item) for item in chunk.items]]
+        key = [*identity, attempt, chunk.index, [_identity(item) for item in chunk.items]]
         label = f"map {shown(chunk.items[0])}" + (f" and {stop - start - 1} more" if stop - start > 1 else "")
         nodes.append(durable(map_block, work, chunk, key=key, label=label))
     return nodes
@@ -179,14 +179,14 @@ def build(
     work = MapWork(function, options.on_error, options.retries)
     items = [shown(item) for item in record]
     blocks = block_nodes(work, record, range(len(record)), options.items_per_block)
-    dataset = yield Stage("items", delayed(_dataset)(blocks, items, options.on_error))
+    dataset = yield Stage("items", collect(_dataset, blocks, items, options.on_error))
     for attempt in range(2, options.rounds + 1):
         failed = np.flatnonzero(dataset["error"].values != "").tolist() if "error" in dataset else []
         if not failed:
             return
         blocks = [*blocks, *block_nodes(work, record, failed, 1, attempt)]
         dataset = yield Stage(
-            f"failed items, round {attempt}", delayed(_dataset)(blocks, items, options.on_error)
+            f"failed items, round {attempt}", collect(_dataset, blocks, items, options.on_error)
         )
 
 
