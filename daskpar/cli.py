@@ -373,14 +373,13 @@ def run_command(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = app(arguments, standalone_mode=False)
-        return int(code or 0)
+        code = int(app(arguments, standalone_mode=False) or 0)
+        return _interrupted() if code == 130 else code  # what the parser makes of Ctrl-C
     except DaskparError as error:
         _show(error, debug)
         return error.exit_code
     except KeyboardInterrupt:
-        typer.echo("interrupted; what was stored is kept: daskpar resume last", err=True)
-        return 130
+        return _interrupted()
     except Exception as error:
         return _unexpected(error, debug)
     except BaseException as error:
@@ -390,12 +389,17 @@ def run_command(arguments: list[str]) -> int:
         raise
 
 
+def _interrupted() -> int:
+    typer.echo("interrupted; what was stored is kept, go on with: daskpar resume last", err=True)
+    return 130
+
+
 def _unexpected(error: Exception, debug: bool) -> int:
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of the command line parser
         error.show()
         return UsageError.exit_code
     if isinstance(error, typer.Abort):
-        return 130
+        return _interrupted()
     if debug:
         traceback.print_exc()
     typer.echo(f"error: {type(error).__name__}: {error}; this is a fault of daskpar: see --debug", err=True)
