@@ -6,16 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .bounds import Bounds
+from .clip import clip_tile
 from .compiled import LANES, Array, compiled
 from .finish import count_rejected, finish_tile
-from .load import Unit, load_tile
+from .load import Frames, frame_and_pixel_numbers, load_tile
 from .moments import moments
 from .network import sort_tile
-from .options import Rejection
-from .sigma_clip import Bounds, clip_tile
-from .state import Few, new_state
-
-NONE, SIGMA_CLIP = 0, 1
+from .options import MINMAX, NONE, Rejection
+from .state import Few, State, new_state
 
 
 class Output(NamedTuple):
@@ -40,6 +39,19 @@ class Scratch(NamedTuple):
 
 
 @compiled
+def drop_extremes(n: int, lanes: int, rule: Rejection, count: Array, s: State, pixels: Array) -> int:
+    """Drop the lowest and highest values of each pixel; return the number of pixels, listed in ``pixels``.
+
+    Definition: IRAF's minmax. Of a pixel with fewer than n values, the same fractions, rounded down.
+    """
+    for j in range(lanes):
+        s.first[j] = np.int64(count[j]) * rule.n_low // n
+        s.last[j] = count[j] - np.int64(count[j]) * rule.n_high // n
+        pixels[j] = j
+    return lanes
+
+
+@compiled
 def set_aside(few: Few, active: int, start: int, unsure: Array) -> int:
     """Mark the pixels that need exact arithmetic and take them off the list; return how many remain."""
     kept = 0
@@ -54,15 +66,14 @@ def set_aside(few: Few, active: int, start: int, unsure: Array) -> int:
 
 @compiled
 def combine_columns(
-    source: Array, unit: Unit, masks: Array, affine: Array, rule: Rejection, ranks: Array, method: int,
-    percent: float, scratch: Scratch, out: Output,
-) -> None:  # fmt: skip
+    frames: Frames, rule: Rejection, ranks: Array, method: int, percent: float, scratch: Scratch, out: Output
+) -> None:
     """Combine all pixels of a band.
 
     Parameters
     ----------
-    source, unit, masks, affine
-        The frames; see `load_tile`.
+    frames : Frames
+        The band.
     rule : Rejection
         What to reject.
     ranks : ndarray of int32, shape (2, pixels) or (2, 0)
@@ -74,7 +85,7 @@ def combine_columns(
     out : Output
         Results. Pixels marked ``unsure`` need `settle`; they are not in the table of frames.
     """
-    n, pixels = source.shape[0], source.shape[1] // unit.size
+    n, pixels = frame_and_pixel_numbers(frames)
     s = new_state()
     few = Few(np.zeros(LANES, np.int64), scratch.few, np.zeros(LANES, np.int32), np.zeros(LANES, np.bool_), new_state())
     b = Bounds(
@@ -84,7 +95,7 @@ def combine_columns(
     for start in range(0, pixels, LANES):
         lanes = min(LANES, pixels - start)
         end = start + lanes
-        load_tile(source, unit, masks, affine, start, lanes, scratch.values, count)
+        load_tile(frames, start, lanes, scratch.values, count)
         sort_tile(scratch.values, scratch.ranked, n)
         s.first[:] = 0
         s.last[:] = count
@@ -93,8 +104,10 @@ def combine_columns(
             for j in range(lanes):
                 s.first[j], s.last[j], few.pixels[j] = ranks[0, start + j], ranks[1, start + j], j
             active = lanes
+        elif rule.kind == MINMAX:
+            active = drop_extremes(n, lanes, rule, count, s, few.pixels)
         moments(scratch.ranked, lanes, s)
-        if rule.kind == SIGMA_CLIP and not ranks.size:
+        if rule.kind != NONE and rule.kind != MINMAX and not ranks.size:
             active = clip_tile(scratch.ranked, lanes, n, rule, s, b, few)
             active = set_aside(few, active, start, out.unsure)
         count_rejected(

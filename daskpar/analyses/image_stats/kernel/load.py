@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,29 @@ class Unit(NamedTuple):
     blank: int
 
 
+class Frames(NamedTuple):
+    """A row band of frames, flat over its pixels.
+
+    source : ndarray of uint8, shape (n, pixels * unit.size), the bytes of the frames; what they mean is in ``unit``.
+    masks : ndarray of bool, shape (n, pixels) or (0, 0), True where a value must not be used.
+    affine : ndarray of float64, shape (n, 2) or (0, 2), zero level and scale of each frame: a value
+    becomes (value - zero) * scale.
+    """
+
+    source: Array
+    unit: Unit
+    masks: Array
+    affine: Array
+
+
 @compiled
-def decode_row(words: Array, like: float, swap: bool, out: Array) -> None:
+def frame_and_pixel_numbers(frames: Frames) -> tuple[int, int]:
+    """Return the number of frames and of pixels in each."""
+    return frames.source.shape[0], frames.source.shape[1] // frames.unit.size
+
+
+@compiled
+def decode_row(words: Array, like: Any, swap: bool, out: Array) -> None:
     """Turn a row of words into numbers whose bits are read as the type of ``like``."""
     if swap:
         for j in range(out.size):
@@ -37,7 +58,7 @@ def decode_row(words: Array, like: float, swap: bool, out: Array) -> None:
 
 
 @compiled
-def decode(words: Array, like: float, swap: bool, start: int, lanes: int, tile: Array) -> None:
+def decode(words: Array, like: Any, swap: bool, start: int, lanes: int, tile: Array) -> None:
     """Decode ``lanes`` pixels of all frames. (Slices, because their indices are known not to be negative.)"""
     for frame in range(words.shape[0]):
         base = frame * LANES
@@ -120,34 +141,28 @@ def finish_row(out: Array, count: Array) -> None:
 
 
 @compiled
-def load_tile(
-    source: Array, unit: Unit, masks: Array, affine: Array, start: int, lanes: int, tile: Array, count: Array
-) -> None:
+def load_tile(frames: Frames, start: int, lanes: int, tile: Array, count: Array) -> None:
     """Load ``lanes`` pixels of all frames into a tile, from pixel ``start``.
 
     Parameters
     ----------
-    source : ndarray of uint8, shape (n, pixels * unit.size)
-        The bytes of the frames.
-    unit : Unit
-        What the bytes mean.
-    masks : ndarray of bool, shape (n, pixels) or (0, 0)
-        True where a pixel must not be used.
-    affine : ndarray of float64, shape (n, 2) or (0, 2)
-        Zero level and scale of each frame: a value becomes (value - zero) * scale.
+    frames : Frames
+        Where they come from.
+    start, lanes : int
+        Which pixels; at most LANES.
     tile : ndarray of float, flat
         Filled with the finite values, and +inf elsewhere.
     count : ndarray of int32, shape (LANES,)
         Set to the number of finite values of each pixel.
     """
-    n = source.shape[0]
-    decode_any(source, unit, start, lanes, tile)
-    if unit.rescale or unit.has_blank:
-        rescale(unit, n, lanes, tile)
-    if masks.size:
-        hide(masks, start, lanes, tile)
-    if affine.size:
-        transform(affine, lanes, tile)
+    n = frames.source.shape[0]
+    decode_any(frames.source, frames.unit, start, lanes, tile)
+    if frames.unit.rescale or frames.unit.has_blank:
+        rescale(frames.unit, n, lanes, tile)
+    if frames.masks.size:
+        hide(frames.masks, start, lanes, tile)
+    if frames.affine.size:
+        transform(frames.affine, lanes, tile)
     count[:] = 0
     for frame in range(n):
         base = frame * LANES

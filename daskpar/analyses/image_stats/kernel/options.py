@@ -9,6 +9,7 @@ from daskpar.errors import RecipeError
 
 METHODS = ("mean", "median", "sum", "min", "max", "std", "var", "count", "percentile", "mad")
 REJECTIONS = ("none", "sigma_clip", "minmax", "percentile", "winsorized", "ccd_noise")
+NONE, SIGMA_CLIP, MINMAX, PERCENTILE, WINSORIZED, CCD_NOISE = range(6)
 CENTERS = ("median", "mean")
 SCALES = ("std", "mad_std")
 
@@ -43,6 +44,11 @@ def at_least(key: str, value: float, low: float) -> float:
     if not value >= low:
         raise RecipeError(f"{key} is {value}", f"give a number of at least {low}", key=key)
     return value
+
+
+def rounds(maxiters: int | None) -> int:
+    """Return the largest number of rounds."""
+    return 2**31 if maxiters is None else int(at_least("maxiters", maxiters, 1))
 
 
 def rejection(
@@ -82,13 +88,14 @@ def rejection(
     upper = sigma if sigma_upper is None else sigma_upper
     if gain <= 0 or math.isnan(gain):
         raise RecipeError(f"gain is {gain}", "give electrons a count, above 0", key="gain")
+    code = choice("rejection", kind, REJECTIONS)
     return Rejection(
-        kind=choice("rejection", kind, REJECTIONS),
+        kind=code,
         about_mean=choice("center", center, CENTERS) == 1,
         by_mad=choice("scale", scale, SCALES) == 1,
         sigma_lower=float(at_least("sigma_lower", lower, 0.0)),
         sigma_upper=float(at_least("sigma_upper", upper, 0.0)),
-        maxiters=2**31 if maxiters is None else int(at_least("maxiters", maxiters, 1)),
+        maxiters=1 if code == PERCENTILE else rounds(maxiters),
         n_low=int(at_least("nlow", nlow, 0)),
         n_high=int(at_least("nhigh", nhigh, 0)),
         low_fraction=float(at_least("low_fraction", low_fraction, 0.0)),

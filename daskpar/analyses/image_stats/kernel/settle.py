@@ -7,7 +7,7 @@ import numpy as np
 from .columns import Scratch
 from .compiled import LANES, Array, compiled
 from .exact import outside
-from .load import Unit, load_tile
+from .load import Frames, frame_and_pixel_numbers, load_tile
 from .network import sort_tile
 from .options import Rejection
 
@@ -42,18 +42,16 @@ def clip_exactly(column: Array, rule: Rejection) -> tuple[int, int]:
 
 
 @compiled
-def settle(
-    source: Array, unit: Unit, masks: Array, affine: Array, rule: Rejection, scratch: Scratch, ranks: Array
-) -> None:
+def settle(frames: Frames, rule: Rejection, scratch: Scratch, ranks: Array) -> None:
     """Store the ranks used of every pixel: first in ``ranks[0]``, end in ``ranks[1]``.
 
     Parameters are those of `combine_columns`.
     """
-    n, pixels = source.shape[0], source.shape[1] // unit.size
+    n, pixels = frame_and_pixel_numbers(frames)
     count = np.zeros(LANES, np.int32)
     for start in range(0, pixels, LANES):
         lanes = min(LANES, pixels - start)
-        load_tile(source, unit, masks, affine, start, lanes, scratch.values, count)
+        load_tile(frames, start, lanes, scratch.values, count)
         sort_tile(scratch.values, scratch.ranked, n)
         for j in range(lanes):
             column = np.empty(count[j])
