@@ -25,18 +25,17 @@ def compared(metric, d, total, los, signed):
         along = (x * lx + y * ly) + z * lz
         length = (lx * lx + ly * ly) + lz * lz
         if metric == "rp_pi":
-            second = (along * along) / length
-            first = np.maximum(square - second, 0.0)
+            first, second = np.maximum(square - (along * along) / length, 0.0), along / np.sqrt(length)
         else:
-            first, second = square, (along * along) / (length * square)
+            first, second = square, along / np.sqrt(length * square)
     else:
         along = {"x": x, "y": y, "z": z}[los]
         a, b = {"x": (y, z), "y": (x, z), "z": (x, y)}[los]
         if metric == "rp_pi":
-            first, second = a * a + b * b, np.abs(along)
+            first, second = a * a + b * b, along
         else:
-            first, second = square, (along * along) / square
-    return first, np.copysign(second, along) if signed else second
+            first, second = square, along / np.sqrt(square)
+    return first, second if signed else np.abs(second)
 
 
 def brute(one, two, metric, edges, second_edges=None, los="z", boxsize=None, weights=None):
@@ -61,8 +60,6 @@ def brute(one, two, metric, edges, second_edges=None, los="z", boxsize=None, wei
     out = np.zeros((3, *shape))
     if second_edges is not None:
         limits = np.asarray(second_edges, float)
-        if metric == "s_mu" or los == "midpoint":
-            limits = limits * np.abs(limits)
     for bin_ in np.ndindex(shape):
         inside = keep & (first >= low[bin_[0]]) & (first < low[bin_[0] + 1])
         if len(bin_) == 2:

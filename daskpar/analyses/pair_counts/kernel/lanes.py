@@ -140,6 +140,18 @@ def copysign(typing: Any, size: Any, sign: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def root(typing: Any, value: Any) -> Any:
+    """Square root, lane by lane, correctly rounded."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(_VECTOR, [_VECTOR])
+        name = f"llvm.sqrt.v{LANES}f64"
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+    return vector(value), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def positive_part(typing: Any, value: Any) -> Any:
     """``max(value, 0)``, lane by lane."""
 

@@ -69,7 +69,7 @@ def partial(
     room, _room = make_room(layout, sample.start, binning.reach[0])
     lookup, _lookup = make_lookup(first)
     second_lookup, _second = make_lookup(second)
-    buffers = [aligned(CAPACITY + 2 * LANES) for _ in range(4)]
+    buffers = [aligned(CAPACITY + 2 * LANES) for _ in Buffers._fields]
     sums = _zeros(binning, wanted, sifting)
     bins = Bins(*map(address, sums), copies=sums.npairs.shape[1], width=sums.npairs.shape[2])
     count_block(

@@ -39,6 +39,9 @@ def lay_out(
     periods = (0.0, 0.0, 0.0) if boxsize is None else boxsize
     if any(periods) and (binning.midpoint or binning.metric == "theta"):
         raise ValueError("a periodic box has no midpoint and no angles")
+    period = periods[binning.axes[2]]
+    if binning.metric == "rp_pi" and binning.signed and period and binning.reach[1] >= period / 2:
+        raise ValueError("signed separations of half the period have no sign")
     samples = [sample for sample in (one, two) if sample is not None and len(sample)]
     order = list(binning.axes)
     low = np.min([sample.min(axis=0) for sample in samples] or [np.zeros(3)], axis=0)[order]
