@@ -15,12 +15,12 @@ from daskpar.analyses.pair_counts.kernel.binning import (
 )
 from daskpar.analyses.pair_counts.kernel.lanes import (
     LANES,
+    choose,
     compress,
     copysign,
     count,
     lane_numbers,
     load,
-    positive_part,
     root,
     splat,
     store,
@@ -34,13 +34,15 @@ CHUNK = 64
 
 
 class Buffers(NamedTuple):
-    """Pairs on their way into bins: addresses of arrays, unused where nothing asks for them."""
+    """Pairs on their way into bins: addresses of arrays, unused where nothing asks for them. Bins are int64."""
 
     first: int
     second: int
     third: int
     weight: int
     patch: int
+    first_bin: int
+    second_bin: int
 
 
 @inlined
@@ -87,7 +89,8 @@ def resolve(buffers: Any, n: int, rule: Any) -> None:
         elif rule.form == S_MU_MIDPOINT:
             second = second / root(length * first)
         elif rule.form == RP_PI_MIDPOINT:
-            store(buffers.first, k, positive_part(first - (second * second) / length))
+            across = first - (second * second) / length
+            store(buffers.first, k, choose(splat(0.0) < across, across, splat(0.0)))
             second = second / root(length)
         store(buffers.second, k, second if rule.signed else copysign(second, one))
 
