@@ -34,15 +34,14 @@ CHUNK = 64
 
 
 class Buffers(NamedTuple):
-    """Pairs on their way into bins: addresses of arrays, unused where nothing asks for them. Bins are int64."""
+    """Pairs on their way into bins: addresses of arrays, unused where nothing asks for them. """
 
     first: int
     second: int
     third: int
     weight: int
     patch: int
-    first_bin: int
-    second_bin: int
+    bin: int
 
 
 @inlined
@@ -165,12 +164,35 @@ def _distances_in_run(
 
 
 @inlined
+def _two_in_run(
+    buffers: Any, n: int, point: Any, points: int, groups: int, begin: int, end: int, shift: int, rule: Any
+) -> Any:
+    """The same for rp² and π along an axis."""
+    x, y, z, limit = splat(point.x), splat(point.y), splat(point.z), splat(rule.first_top)
+    by_x, by_y, by_z = splat(get_float(shift, 0)), splat(get_float(shift, 1)), splat(get_float(shift, 2))
+    one, highest = splat(1.0), splat(rule.second_top)
+    for k in range(begin, end):
+        group = get_int(groups, k)
+        dx = (load(points, group) - x) + by_x
+        dy = (load(points, group + LANES) - y) + by_y
+        dz = (load(points, group + 2 * LANES) - z) + by_z
+        across = dx * dx + dy * dy
+        inside = (across < limit) & (copysign(dz, one) < highest)
+        store(buffers.first, n, compress(across, inside))
+        store(buffers.second, n, compress(dz, inside))
+        n += count(inside)
+    return n
+
+
+@inlined
 def pairs_in_run(
     buffers: Any, n: int, point: Any, points: int, groups: int, begin: int, end: int, shift: int, rule: Any
 ) -> Any:
     """Append the pairs of a point with ``groups[begin:end]``, shifted; how many the buffers then hold."""
     if rule.form == RADIAL and not rule.extra:
         return _distances_in_run(buffers.first, n, point, points, groups, begin, end, shift, rule.first_top)
+    if rule.form == RP_PI_AXIS and not rule.extra:
+        return _two_in_run(buffers, n, point, points, groups, begin, end, shift, rule)
     by = (splat(get_float(shift, 0)), splat(get_float(shift, 1)), splat(get_float(shift, 2)))
     everyone = lane_numbers() < splat(float(LANES))
     for k in range(begin, end):

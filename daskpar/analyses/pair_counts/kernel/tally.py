@@ -13,6 +13,8 @@ from daskpar.analyses.pair_counts.kernel.memory import get_float, get_int, put_f
 
 SPREAD = 4  # a power of two
 """Neighbouring pairs are added to different copies of a bin: additions to one copy wait for each other."""
+MANY_BINS = 200
+"""With so many bins neighbouring pairs are seldom in the same, and copies would only crowd the cache."""
 
 
 class Bins(NamedTuple):
@@ -116,17 +118,25 @@ def _separations(values: int, n: int, angles: bool) -> None:
 @compiled
 def tally(buffers: Any, n: int, first_lookup: Any, second_lookup: Any, bins: Any, rule: Any, n_patches: int) -> None:
     """Add the pairs in the buffers to their bins, one after the other."""
-    bin_numbers(buffers.first, n, first_lookup, buffers.first_bin)
+    bin_numbers(buffers.first, n, first_lookup, buffers.bin)
+    columns = 1
     if rule.two_axes:
-        bin_numbers(buffers.second, n, second_lookup, buffers.second_bin)
+        bin_numbers(buffers.second, n, second_lookup, buffers.second)
+        columns = second_lookup.number + 1
+    copies = bins.copies - 1
+    if not (rule.weighted or rule.separations or n_patches):
+        for k in range(n):
+            where = get_int(buffers.bin, k) * columns + (k & copies) * bins.width
+            if rule.two_axes:
+                where += get_int(buffers.second, k)
+            put_int(bins.npairs, where, get_int(bins.npairs, where) + 1)
+        return
     if rule.separations:
         _separations(buffers.first, n, rule.angles)
-    columns = second_lookup.number + 1 if rule.two_axes else 1
     for k in range(n):
-        where = get_int(buffers.first_bin, k) * columns
+        where = get_int(buffers.bin, k) * columns + (k & copies) * bins.width
         if rule.two_axes:
-            where += get_int(buffers.second_bin, k)
-        where += (k & (bins.copies - 1)) * bins.width
+            where += get_int(buffers.second, k)
         if n_patches:
             where += _slot(bins, int(get_float(buffers.patch, k))) * bins.width
         put_int(bins.npairs, where, get_int(bins.npairs, where) + 1)
