@@ -2,23 +2,21 @@
 
 Every decision compares one float64 number of a pair with one threshold, in bins ``[lo, hi)``:
 
-============  ==========================================  =====================================
-metric        first axis                                  second axis
-============  ==========================================  =====================================
-``r``         s² = (dx² + dy²) + dz²  with edge²
-``theta``     chord² = (dx² + dy²) + dz²
-              with (2 sin(edge / 2))²
-``rp_pi``     rp² with edge²                              π
-``s_mu``      s² with edge²                               µ²  with edge²
-============  ==========================================  =====================================
+==========  ================================================  ================
+metric      first axis                                        second axis
+==========  ================================================  ================
+``r``       s² = (dx² + dy²) + dz²  with edge²
+``theta``   chord² = (dx² + dy²) + dz²  with (2 sin(edge/2))²
+``rp_pi``   rp² with edge²                                    π with the edge
+``s_mu``    s² with edge²                                     µ with the edge
+==========  ================================================  ================
 
-with d the second position minus the first. For a line of sight along an axis, rp² is the sum of the squares
-of the two other components (in the order x, y, z), π the third component itself, compared with the edge,
-and µ² = π² / s². For the midpoint, l is the sum of both positions, c = (dx lx + dy ly) + dz lz,
-L = (lx² + ly²) + lz², π² = c² / L compared with edge², rp² = max(s² − π², 0) and µ² = c² / (L s²).
-Edges that start below zero make π and µ signed (positive where the second point is farther away); then
-squares are compared with their signs kept. µ of a pair at zero separation is undefined: it is in no bin, and
-neither is µ = 1.
+with d the second position minus the first and, in a periodic box of length L, d - L where d > L/2, d + L where
+d < -L/2. Along an axis as the line of sight, rp² is the sum of the squares of the two other components in the order
+x, y, z; π is the third, and µ = π / √s². For the midpoint, l is the sum of both positions, c = (dx lx + dy ly) + dz lz,
+L = (lx² + ly²) + lz², π = c / √L, rp² = max(s² - c² / L, 0) and µ = c / √(L s²). π and µ are absolute, or signed
+(positive where the second point is farther away) where their edges start below zero. µ of a pair at zero separation
+is undefined: it is in no bin, and neither is µ = 1.
 """
 
 from __future__ import annotations
@@ -130,11 +128,10 @@ class Binning:
 
     @property
     def second_thresholds(self) -> Floats:
-        """What π, π² or µ² are compared with, shape (m + 1,); a single infinity without a second axis."""
+        """What π or µ is compared with, shape (m + 1,); a single infinity without a second axis."""
         if self.second_edges is None:
             return np.array([np.inf])
-        edges = np.asarray(self.second_edges, dtype=np.float64)
-        return edges if self.metric == "rp_pi" and not self.midpoint else edges * np.abs(edges)
+        return np.asarray(self.second_edges, dtype=np.float64)
 
     @property
     def reach(self) -> tuple[float, float, float]:
@@ -157,8 +154,10 @@ class Binning:
             form=form,
             signed=self.signed,
             swapped=self.axes != (0, 1, 2),
-            first_top=float(self.first_thresholds[-1]),
-            second_top=float(self.second_thresholds[-1]),
+            # A pair of the midpoint is known only later to be within rp: until then, whether it is within reach.
+            first_top=self.reach[2] ** 2 * (1 + 1e-9) if form == RP_PI_MIDPOINT else float(self.first_thresholds[-1]),
+            # A signed bin contains its lower edge.
+            second_top=float(np.nextafter(np.abs(self.second_thresholds).max(), np.inf)),
             two_axes=self.two_axes,
             angles=self.metric == "theta",
             extra=weighted or patches,

@@ -12,6 +12,7 @@ from daskpar.analyses.pair_counts.kernel.collect import (
     pairs_in_own_group,
     pairs_in_run,
     point_at,
+    resolve,
 )
 from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
@@ -88,6 +89,7 @@ def empty(buffers: Any, n: int, lookups: Any, bins: Any, rule: Any, n_patches: i
     if sifting:
         sift(buffers.first, n, lookups[0].thresholds, lookups[0].number - 1, bins.npairs)
     else:
+        resolve(buffers, n, rule)
         tally(buffers, n, lookups[0], lookups[1], bins, rule, n_patches)
     return 0
 

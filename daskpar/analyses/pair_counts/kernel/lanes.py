@@ -139,15 +139,46 @@ def copysign(typing: Any, size: Any, sign: Any) -> Any:
     return vector(size, sign), code
 
 
+def _function(name: str) -> Any:
+    """One of LLVM's functions of one vector."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def call(typing: Any, value: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kind = ir.FunctionType(_VECTOR, [_VECTOR])
+            function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f64")
+            return builder.call(function, arguments)
+
+        return vector(value), code
+
+    return call
+
+
+root = _function("sqrt")
+whole = _function("trunc")
+
+
 @intrinsic  # type: ignore[untyped-decorator]
-def positive_part(typing: Any, value: Any) -> Any:
-    """``max(value, 0)``, lane by lane."""
+def choose(typing: Any, condition: Any, yes: Any, no: Any) -> Any:
+    """One number or the other, lane by lane."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        zero = ir.Constant(_VECTOR, [0.0] * LANES)
-        return builder.select(builder.fcmp_ordered(">", arguments[0], zero), arguments[0], zero)
+        return builder.select(*arguments)
 
-    return vector(value), code
+    return vector(condition, yes, no), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_whole(typing: Any, base: Any, index: Any, value: Any) -> Any:
+    """Set numbers index … index + 7 of the int64 array at an address to whole numbers."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        integers = builder.fptosi(arguments[2], ir.VectorType(_I64, LANES))
+        place = _pointer(builder, *arguments[:2])
+        builder.store(integers, builder.bitcast(place, integers.type.as_pointer()), align=8)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, vector), code
 
 
 def _operator(symbol: Callable[..., Any], operand: Any, result: Any, instruction: str, *first: str) -> None:
@@ -161,7 +192,7 @@ def _operator(symbol: Callable[..., Any], operand: Any, result: Any, instruction
         return result(a, b), code
 
     @overload(symbol)  # type: ignore[untyped-decorator]
-    def choose(a, b):  # type: ignore[no-untyped-def]
+    def implementation(a, b):  # type: ignore[no-untyped-def]
         # numba compares this signature with the lambda's, annotations included.
         return (lambda a, b: call(a, b)) if a is operand and b is operand else None
 
@@ -172,4 +203,5 @@ _operator(operator.mul, vector, vector, "fmul")
 _operator(operator.truediv, vector, vector, "fdiv")
 # Ordered comparisons: a NaN fulfils none.
 _operator(operator.lt, vector, mask, "fcmp_ordered", "<")
+_operator(operator.ge, vector, mask, "fcmp_ordered", ">=")
 _operator(operator.and_, mask, mask, "and_")

@@ -16,7 +16,7 @@ WINDOW_COST = 5.0
 # Widths that are tried, in units of the reach. Above 1 only sparse catalogs gain.
 WIDTHS = (0.25, 1 / 3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 16.0)
 CELL_POINTS = 4.0
-SAMPLE = 100_000
+SAMPLE = 20_000
 
 
 def choose_layout(

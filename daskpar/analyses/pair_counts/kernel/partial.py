@@ -15,7 +15,7 @@ from daskpar.analyses.pair_counts.kernel.count import count_block, worth_sifting
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
 from daskpar.analyses.pair_counts.kernel.lookup import make_lookup
 from daskpar.analyses.pair_counts.kernel.memory import address, aligned
-from daskpar.analyses.pair_counts.kernel.tally import SPREAD, Bins
+from daskpar.analyses.pair_counts.kernel.tally import MANY_BINS, SPREAD, Bins
 from daskpar.analyses.pair_counts.kernel.windows import BOTH_ORDERS, CROSS, EACH_ONCE, make_room
 
 Partial = dict[str, NDArray[Any]]
@@ -69,7 +69,7 @@ def partial(
     room, _room = make_room(layout, sample.start, binning.reach[0])
     lookup, _lookup = make_lookup(first)
     second_lookup, _second = make_lookup(second)
-    buffers = [aligned(CAPACITY + 2 * LANES) for _ in range(4)]
+    buffers = [aligned(CAPACITY + 2 * LANES) for _ in Buffers._fields]
     sums = _zeros(binning, wanted, sifting)
     bins = Bins(*map(address, sums), copies=sums.npairs.shape[1], width=sums.npairs.shape[2])
     count_block(
@@ -135,7 +135,7 @@ def _zeros(binning: Binning, wanted: Wanted, sifting: bool) -> _Sums:
         width *= binning.shape[1] + 2
     # Memory of slots that are never used is never touched, and so never taken.
     slots = max(1, wanted.n_patches**2)
-    copies = 1 if wanted.n_patches or sifting else SPREAD
+    copies = 1 if wanted.n_patches or sifting or width > MANY_BINS else SPREAD
     shape = (slots, copies, width)
     none = (0, copies, width)
     return _Sums(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
-from daskpar.analyses.pair_counts.kernel.lanes import LANES, compress, count, load, splat, store
-from daskpar.analyses.pair_counts.kernel.lookup import place
+
+from daskpar.analyses.pair_counts.kernel.lanes import LANES, compress, count, load, root, splat, store
+from daskpar.analyses.pair_counts.kernel.lookup import bin_numbers
 from daskpar.analyses.pair_counts.kernel.memory import get_float, get_int, put_float, put_int
 
 SPREAD = 4  # a power of two
 """Neighbouring pairs are added to different copies of a bin: additions to one copy wait for each other."""
+MANY_BINS = 200
+"""With so many bins neighbouring pairs are seldom in the same, and copies would only crowd the cache."""
 
 
 class Bins(NamedTuple):
@@ -103,25 +105,43 @@ def _slot(bins: Any, pair: int) -> int:
     return slot
 
 
+@inlined
+def _separations(values: int, n: int, angles: bool) -> None:
+    """Turn squared separations into separations, or squared chords into angles in degrees, in place."""
+    for k in range(0, n, LANES):
+        store(values, k, root(load(values, k)))
+    if angles:
+        for k in range(n):
+            put_float(values, k, np.degrees(2.0 * arcsine(min(0.5 * get_float(values, k), 1.0))))
+
+
 @compiled
 def tally(buffers: Any, n: int, first_lookup: Any, second_lookup: Any, bins: Any, rule: Any, n_patches: int) -> None:
     """Add the pairs in the buffers to their bins, one after the other."""
-    columns = second_lookup.number + 1
+    bin_numbers(buffers.first, n, first_lookup, buffers.bin)
+    columns = 1
+    if rule.two_axes:
+        bin_numbers(buffers.second, n, second_lookup, buffers.second)
+        columns = second_lookup.number + 1
+    copies = bins.copies - 1
+    if not (rule.weighted or rule.separations or n_patches):
+        for k in range(n):
+            where = get_int(buffers.bin, k) * columns + (k & copies) * bins.width
+            if rule.two_axes:
+                where += get_int(buffers.second, k)
+            put_int(bins.npairs, where, get_int(bins.npairs, where) + 1)
+        return
+    if rule.separations:
+        _separations(buffers.first, n, rule.angles)
     for k in range(n):
-        value = get_float(buffers.first, k)
-        where = place(value, get_int(buffers.first, k), first_lookup)
+        where = get_int(buffers.bin, k) * columns + (k & copies) * bins.width
         if rule.two_axes:
-            second = get_float(buffers.second, k)
-            where = where * columns + place(second, get_int(buffers.second, k), second_lookup)
-        slot = 0
+            where += get_int(buffers.second, k)
         if n_patches:
-            slot = _slot(bins, int(get_float(buffers.patch, k)))
-        where += (slot * bins.copies + (k & (bins.copies - 1))) * bins.width
+            where += _slot(bins, int(get_float(buffers.patch, k))) * bins.width
         put_int(bins.npairs, where, get_int(bins.npairs, where) + 1)
         if rule.weighted:
             put_float(bins.weight_sum, where, get_float(bins.weight_sum, where) + get_float(buffers.weight, k))
         if rule.separations:
-            separation = np.sqrt(value)
-            if rule.angles:
-                separation = np.degrees(2.0 * arcsine(min(0.5 * separation, 1.0)))
+            separation = get_float(buffers.first, k)
             put_float(bins.separation_sum, where, get_float(bins.separation_sum, where) + separation)
