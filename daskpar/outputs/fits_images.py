@@ -33,6 +33,7 @@ EXTENSION_NAMES = {
     "rejected_high": "REJHIGH",
 }
 PROVENANCE = "PROVENANCE"
+_PIECE = 1 << 17  # elements
 
 
 def write(dataset: xr.Dataset, path: Path, provenance: Mapping[str, Any], suffix: str = ".fits") -> None:
@@ -53,7 +54,7 @@ def write(dataset: xr.Dataset, path: Path, provenance: Mapping[str, Any], suffix
         write_hdu(stream, primary_header(dataset, provenance))
         for extension, variable in _extensions(dataset):
             header, offset = extension_header(variable, extension, dataset.attrs)
-            write_hdu(stream, header, (to_disk(band, offset) for band in bands(variable)))
+            write_hdu(stream, header, (to_disk(piece, offset) for piece in _pieces(variable)))
         for extension, table in _tables(dataset):
             write_table(stream, table, extension)
         rows = record.to_rows(provenance)
@@ -72,6 +73,14 @@ def _extensions(dataset: xr.Dataset) -> list[tuple[str, xr.DataArray]]:
     if repeated:
         raise RecipeError(f"two images would be called {min(repeated)}", "give them other extname attributes")
     return sorted(named, key=lambda pair: pair[0] != "SCI")
+
+
+def _pieces(variable: xr.DataArray) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield the elements in order, a cache-sized piece at a time: swapping and summing then cost little."""
+    for band in bands(variable):
+        flat = np.ascontiguousarray(band).reshape(-1)
+        for start in range(0, flat.size, _PIECE):
+            yield flat[start : start + _PIECE]
 
 
 def _tables(dataset: xr.Dataset) -> Iterator[tuple[str, list[Column]]]:

@@ -132,7 +132,7 @@ def test_bands_are_the_array_in_order(chunks: list[int], most: int) -> None:
     lazy = xr.DataArray(dask.array.from_array(values, chunks=(tuple(chunks), (2, 1))), dims=("y", "x"))
     pieces = list(bands.bands(lazy, most))
     np.testing.assert_array_equal(np.concatenate(pieces), values)
-    assert all(piece.nbytes <= max(2 * most, 24 * max(chunks)) for piece in pieces)
+    assert all(piece.nbytes <= 4 * max(most, 24) for piece in pieces)
 
 
 def test_a_wrong_number_of_bytes_is_noticed(tmp_path: Path) -> None:
