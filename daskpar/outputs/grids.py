@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ def write(dataset: xr.Dataset, path: Path, provenance: Mapping[str, Any], suffix
     storable[VARIABLE] = ((), np.array(record.to_text(provenance), dtype=object))
     encoding = {str(name): _encoding(storable[name], suffix) for name in storable.variables}
     written: Any
-    with _failures_as_os_errors():
+    with _failures_as_os_errors(path):
         if suffix == ".nc":
             chosen: Any = engine(suffix)
             written = storable.to_netcdf(path, engine=chosen, encoding=encoding, compute=False)
@@ -53,12 +54,18 @@ def write(dataset: xr.Dataset, path: Path, provenance: Mapping[str, Any], suffix
 
 
 @contextlib.contextmanager
-def _failures_as_os_errors() -> Iterator[None]:
+def _failures_as_os_errors(written: Path | None = None) -> Iterator[None]:
     """Show failures of the HDF5 libraries, such as a full disk, as what they are."""
     try:
         yield
-    except RuntimeError as error:
-        raise OSError(f"the storage library failed: {error}") from error
+    except Exception as error:
+        if written is not None and written.is_file():
+            # HDF5 keeps the file open and flushes it once more when it is collected. On a full disk that fails
+            # again, loudly and out of our hands; the room it needs is in what has been written in vain.
+            os.truncate(written, 0)
+        if isinstance(error, RuntimeError):
+            raise OSError(f"the storage library failed: {error}") from error
+        raise
 
 
 def _storable(dataset: xr.Dataset) -> xr.Dataset:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from daskpar.outputs.bands import bands
-from daskpar.outputs.columns import is_image
+from daskpar.outputs.columns import images
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -18,8 +18,8 @@ _PIECE = 1 << 18  # pixels
 
 
 def draw(dataset: xr.Dataset, figure: Any) -> None:
-    """Draw the first image of a Dataset on an empty matplotlib Figure."""
-    image = next(dataset[name] for name in dataset.data_vars if is_image(dataset[name]))
+    """Draw the main image of a Dataset on an empty matplotlib Figure."""
+    image = images(dataset)[0]
     while image.ndim > 2:
         image = image[0]
     factor = max(1, -(-max(image.shape) // MOST_PIXELS))

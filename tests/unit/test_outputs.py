@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,31 @@ def test_no_space_is_an_output_error_that_names_path_and_bytes(tmp_path: Path) -
         assert line.startswith(f"5 {tmp_path}/cold/{name}: cannot write more than ")
         assert "bytes free" in line
     assert snapshot(tmp_path / "cold") == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Yield a file system of 256 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk(small_disk: Path, suffix: str) -> None:
+    write([f"a{suffix}"], small_disk, xr.Dataset({"mean": ("row", [1.0])}), provenance={"recipe": {}})
+    before = snapshot(small_disk)
+    (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096))
+    with pytest.raises(OutputError, match=r"cannot write more than \d+ bytes.*bytes free") as caught:
+        write([f"a{suffix}"], small_disk, stack_result(), overwrite=True)
+    assert caught.value.faults[0].path == str(small_disk / f"a{suffix}")
+    (small_disk / "filler").unlink()
+    assert snapshot(small_disk) == before
 
 
 def test_select_chooses_by_stem(tmp_path: Path) -> None:

@@ -87,6 +87,14 @@ def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_main_image_comes_first(tmp_path: Path) -> None:
+    dataset = xr.Dataset(
+        {"b": image("f4"), "a": image("f4", extname="SCI"), "combined": image("f4", extname="OLD")}
+    )
+    with fits.open(written(dataset, tmp_path)) as opened:
+        assert [hdu.name for hdu in opened] == ["PRIMARY", "SCI", "B", "OLD", "PROVENANCE"]
+
+
 def test_tables_keep_units_text_and_missing_values(tmp_path: Path) -> None:
     with fits.open(written(map_result(), tmp_path), checksum=True) as opened:
         opened.verify("exception")
