@@ -87,6 +87,14 @@ def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("ended", ["2026-11-21T02:20:37.763+00:00", "2026-11-21T02:20:37Z"])
+def test_the_date_is_that_of_fits(tmp_path: Path, ended: str) -> None:
+    (path,) = write_outputs(
+        stack_result(), ["a.fits"], tmp_path, overwrite=True, provenance=record(ended=ended)
+    )
+    assert fits.getheader(path)["DATE"] == "2026-11-21T02:20:37"
+
+
 def test_the_main_image_comes_first(tmp_path: Path) -> None:
     dataset = xr.Dataset(
         {"b": image("f4"), "a": image("f4", extname="SCI"), "combined": image("f4", extname="OLD")}
