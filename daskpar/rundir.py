@@ -98,7 +98,7 @@ class RunDirectory:
         """Return the state as written by the driver; what a dead driver left is `status`'s to judge."""
         try:
             return dict(json.loads((self.path / "state.json").read_text()))
-        except (OSError, ValueError):  # never written, or damaged: the ledger still holds the work
+        except (OSError, ValueError, TypeError):  # never written, or damaged: the ledger still holds the work
             return {"state": "interrupted"}
 
     def status(self) -> dict[str, Any]:
