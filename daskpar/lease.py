@@ -60,7 +60,7 @@ class Lease:
         Yields
         ------
         threading.Event
-            Set if another driver has taken over, as after a long standstill of this one: then this one must stop.
+            Set if another driver has taken over, as after a long standstill of this one, which must stop.
 
         Raises
         ------

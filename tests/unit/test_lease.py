@@ -172,7 +172,7 @@ def test_the_heart_beats(path, monkeypatch):
 
 
 def test_a_lease_that_another_took_is_not_taken_back(path, monkeypatch):
-    """After a long standstill another host may have taken over: neither its lease nor its work is disturbed."""
+    """After a long standstill another host may have taken over: it is not disturbed."""
     monkeypatch.setattr(lease, "BEAT", 0.02)
     with Lease(path).hold() as lost:
         assert not lost.wait(0.1)
