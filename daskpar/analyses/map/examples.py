@@ -24,7 +24,7 @@ def comoving_distance(parameters: Mapping[str, float]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``comoving`` and ``luminosity``, in Mpc.
+        The parameters, and the distances ``comoving`` and ``luminosity`` in Mpc.
 
     Raises
     ------
@@ -45,7 +45,8 @@ def comoving_distance(parameters: Mapping[str, float]) -> dict[str, Any]:
     weights = [1.0, *([4.0, 2.0] * (INTERVALS // 2))[:-1], 1.0]
     terms = [weight * _inverse_expansion(1 + i * step, omega) for i, weight in enumerate(weights)]
     distance = SPEED_OF_LIGHT / hubble * (math.fsum(terms) * step / 3)
-    return {"comoving": distance * units.Mpc, "luminosity": distance * (1 + z) * units.Mpc}
+    distances = {"comoving": distance * units.Mpc, "luminosity": distance * (1 + z) * units.Mpc}
+    return {"redshift": z, "hubble": hubble, "omega_matter": omega, **distances}
 
 
 def _inverse_expansion(x: float, omega: float) -> float:
