@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .columns import Scratch
 from .compiled import LANES, Array, compiled
 from .exact import outside
-from .load import Frames, frame_and_pixel_numbers, load_tile
-from .network import sort_tile
 from .options import Rejection
+from .state import Chunk
 
 
 @compiled
@@ -42,19 +40,23 @@ def clip_exactly(column: Array, rule: Rejection) -> tuple[int, int]:
 
 
 @compiled
-def settle(frames: Frames, rule: Rejection, scratch: Scratch, ranks: Array) -> None:
-    """Store the ranks used of every pixel: first in ``ranks[0]``, end in ``ranks[1]``.
+def settle_chunk(chunk: Chunk, size: int, pixels: int, rule: Rejection) -> None:
+    """Set the ranks used of the pixels marked as unsure, and remove the marks.
 
-    Parameters are those of `combine_columns`.
+    Parameters
+    ----------
+    chunk : Chunk
+        Sorted values; receives the ranks.
+    size, pixels : int
+        Values in a tile, pixels in the chunk.
+    rule : Rejection
+        Sigma clipping.
     """
-    n, pixels = frame_and_pixel_numbers(frames)
-    count = np.zeros(LANES, np.int32)
-    for start in range(0, pixels, LANES):
-        lanes = min(LANES, pixels - start)
-        load_tile(frames, start, lanes, scratch.values, count)
-        sort_tile(scratch.values, scratch.ranked, n)
-        for j in range(lanes):
-            column = np.empty(count[j])
-            for r in range(count[j]):
-                column[r] = scratch.ranked[r * LANES + j]
-            ranks[0, start + j], ranks[1, start + j] = clip_exactly(column, rule)
+    for i in range(pixels):
+        if chunk.unsure[i]:
+            base = i // LANES * size + i % LANES
+            column = np.empty(chunk.total[i])
+            for r in range(column.size):
+                column[r] = chunk.ranked[base + r * LANES]
+            chunk.state.first[i], chunk.state.last[i] = clip_exactly(column, rule)
+            chunk.unsure[i] = False
