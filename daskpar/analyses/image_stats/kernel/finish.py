@@ -25,6 +25,14 @@ def quantile(tile: Array, j: int, first: int, last: int, percent: float) -> floa
     return low + (float(tile[(first + rank + 1) * LANES + j]) - low) * (place - rank)
 
 
+def quantile_of(ordered: Array, percent: float) -> float:
+    """Percentile of a sorted array, as `quantile`."""
+    place = percent / 100.0 * (ordered.size - 1)
+    rank = int(place)
+    low, high = float(ordered[rank]), float(ordered[min(rank + 1, ordered.size - 1)])
+    return low + (high - low) * (place - rank)
+
+
 @compiled
 def value(tile: Array, j: int, method: int, percent: float, s: State) -> float:
     """Combined value of one pixel with at least one value used."""
