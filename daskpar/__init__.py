@@ -1,4 +1,4 @@
-"""daskpar: write an analysis once as a dask graph; run it anywhere, block by durable block, with the same bits."""
+"""Write an analysis once as a dask graph; run it anywhere, block by durable block, with the same bits."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -9,16 +9,31 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Analysis": "daskpar.analysis",
     "Stage": "daskpar.durable",
+    "combine": "daskpar.analyses.image_stats.with_dask",
+    "frame_stats": "daskpar.analyses.image_stats.with_dask",
     "map": "daskpar.analyses.map.with_dask",
     "open_client": "daskpar.clusters",
     "open_run": "daskpar.submission",
+    "open_stack": "daskpar.analyses.image_stats.with_dask",
     "run": "daskpar.driver",
     "submit": "daskpar.submission",
 }
 
-__all__ = sorted(_PUBLIC)  # noqa: PLE0605 - a list of literals would say everything twice
+__all__ = [
+    "Analysis",
+    "Stage",
+    "combine",
+    "frame_stats",
+    "map",
+    "open_client",
+    "open_run",
+    "open_stack",
+    "run",
+    "submit",
+]
 
 if TYPE_CHECKING:
+    from daskpar.analyses.image_stats.with_dask import combine, frame_stats, open_stack
     from daskpar.analyses.map.with_dask import map
     from daskpar.analysis import Analysis
     from daskpar.clusters import open_client

@@ -39,7 +39,8 @@ class Where:
     root : Path
         The folder that relative input paths refer to: the recipe's.
     resolve : callable
-        ``resolve(patterns)`` gives the absolute paths or patterns that a recipe's ``files`` mean, roots replaced.
+        ``resolve(patterns)`` gives the absolute paths or patterns that a recipe's ``files`` mean, roots
+        replaced.
     scratch : Path
         A folder of the run, for generated input; kept until ``daskpar clean``.
     """
@@ -62,20 +63,23 @@ class Analysis:
     name : str
         The name in recipes; filled in on loading for analyses given as ``module:attribute``.
     options : type of pydantic.BaseModel, optional
-        Model of the recipe's ``options``; `build` gets an instance. Without it there are none, and `build` gets None.
+        Model of the recipe's ``options``; `build` gets an instance. Without it there are none, and `build`
+        gets None.
     inputs : type of pydantic.BaseModel, optional
-        Model of the recipe's ``inputs``; it adds its keys to ``files``, ``synthetic`` and ``grid``, or replaces them
-        if it names one of these.
+        Model of the recipe's ``inputs``; it adds its keys to ``files``, ``synthetic`` and ``grid``, or
+        replaces them if it names one of these.
     open_inputs : callable, optional
-        ``open_inputs(inputs, where)`` turns validated inputs into the frozen record that `build` gets, reading
-        headers only; `inputs` is the validated mapping and `where` a `Where` that finds files and offers scratch space.
-        Without it, `build` gets the sorted list of paths.
+        ``open_inputs(inputs, where)`` turns validated inputs into the frozen record that `build` gets,
+        reading headers only; `inputs` is the validated mapping and `where` a `Where` that finds files and
+        offers scratch space. Without it, `build` gets the sorted list of paths.
     identity : callable, optional
         ``identity(record)`` gives a JSON-like value that says which input it is (see the block contract).
         Without it, path, size and modification time of each file.
     more : callable, optional
-        ``more(options, dataset)`` tells ``daskpar resume`` on a finished run whether there is more to do: options
-        for another round, or None.
+        ``more(options, dataset)`` tells ``daskpar resume`` on a finished run whether there is more to do:
+        options for another round, or None.
+    outputs : tuple of str
+        Output files that a starter recipe names.
     select : mapping of str to callable
         For an output file with that stem, the part of the result it shows.
     plot : callable, optional
@@ -83,10 +87,17 @@ class Analysis:
     preview : callable, optional
         ``preview(partial)`` gives at most 4 kB of JSON for the receipt of a block, for watchers.
     cost : callable, optional
-        ``cost(record, options)`` gives what ``daskpar plan`` shows: stages with blocks, bytes and opens.
+        ``cost(record, options)`` gives what ``daskpar plan`` shows: opens, bytes, the memory of a task,
+        seconds of one core; keys end in ``_bytes`` or ``_seconds``. A ``task_memory_bytes`` above what a
+        worker has is refused.
     code : callable, optional
-        ``code(options)`` lists the ``module:function`` names in the options. They are the user's code: imported only
-        when allowed, copied into the run, and part of what must not change.
+        ``code(options)`` lists the ``module:function`` names in the options. They are the user's code:
+        imported only when allowed, copied into the run, and part of what must not change.
+    code_arguments : int
+        How many arguments those functions are called with.
+    warnings : callable, optional
+        ``warnings(record, options)`` lists what is odd but allowed; shown by ``daskpar validate`` and
+        ``run``.
     by_hand : mapping of str to str
         The versions without dask, as ``module:function``, by name.
     bits : {"everywhere", "per_cpu"}
@@ -100,11 +111,14 @@ class Analysis:
     open_inputs: Callable[[Any, Any], Any] | None = None
     identity: Callable[[Any], Any] | None = None
     more: Callable[[Any, Any], Any] | None = None
+    outputs: tuple[str, ...] = ()
     select: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     plot: Callable[[Any, Any], None] | None = None
     preview: Callable[[Any], Any] | None = None
     cost: Callable[[Any, Any], Any] | None = None
     code: Callable[[Any], list[str]] | None = None
+    code_arguments: int = 1
+    warnings: Callable[[Any, Any], list[str]] | None = None
     by_hand: Mapping[str, str] = field(default_factory=dict)
     bits: Literal["everywhere", "per_cpu"] = "everywhere"
 
@@ -122,7 +136,8 @@ def load_analysis(name: str, allow_code: bool = False) -> Analysis:
     name : str
         A built-in or installed name, or ``module:attribute``.
     allow_code : bool
-        Whether a ``module:attribute`` may be imported. A recipe is data; the user allows its code, not the recipe.
+        Whether a ``module:attribute`` may be imported. A recipe is data; the user allows its code, not the
+        recipe.
 
     Raises
     ------

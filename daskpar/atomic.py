@@ -71,7 +71,7 @@ def replacing(
             yield temporary
             _flush(temporary)
             _place_file(temporary, path, overwrite)
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -94,7 +94,7 @@ def replacing_folder(path: str | os.PathLike[str], overwrite: bool = True) -> It
             yield temporary
             _flush_tree(temporary)
             _place_folder(temporary, path, overwrite)
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -258,7 +258,8 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Have the names in a folder reach the disk."""
     try:
         _flush(folder)
     except OSError as error:
@@ -270,7 +271,7 @@ def _flush_tree(folder: Path) -> None:
     for top, _, names in os.walk(folder, topdown=False):
         for name in names:
             _flush(Path(top, name))
-        _flush_folder(Path(top))
+        flush_folder(Path(top))
 
 
 def _temporary_name() -> str:

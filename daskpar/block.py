@@ -35,7 +35,8 @@ class BlockWork:
     preview : callable, optional
         The analysis' preview of a partial for watchers.
     again : callable, optional
-        Whether the running task was started before, on a worker that died. Then its record may be there already.
+        Whether the running task was started before, on a worker that died. Then its record may be there
+        already.
     """
 
     folder: str

@@ -28,10 +28,14 @@ app = typer.Typer(
 )
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run: unique prefix of its name, path, or 'last'.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run: unique prefix of its name, path, or 'last'.")
+]
 ProfileOption = Annotated[str, typer.Option("--profile", "-p", help="The site: a profile's name or file.")]
 OtherProfile = Annotated[str | None, typer.Option("--profile", "-p", help="Another site than before.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
+]
 OutputOption = Annotated[Path | None, typer.Option("--output", metavar="DIR", help="Folder of the results.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist there.")]
 RunsOption = Annotated[Path | None, typer.Option("--runs", metavar="DIR", help="Folder of the runs.")]
@@ -45,15 +49,19 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", e
 
 @app.command()
 def init(
-    analysis: Annotated[str, typer.Argument(metavar="[ANALYSIS]", help="What the recipe is to compute.")] = "image_stats",
+    analysis: Annotated[
+        str, typer.Argument(metavar="[ANALYSIS]", help="What the recipe is to compute.")
+    ] = "image_stats",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; - prints it.")] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a commented starter recipe."""
+    from daskpar.analysis import load_analysis
     from daskpar.atomic import write_text
-    from daskpar.starter import starter
+    from daskpar.settings.starter import starter
 
-    text = starter(analysis)
+    found = load_analysis(analysis)
+    text = starter(found, found.outputs)
     if output is not None and str(output) == "-":
         typer.echo(text, nl=False)
         return
@@ -99,7 +107,9 @@ def plan(
 
 @app.command()
 def run(
-    what: Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe to run, or a run to go on with.")],
+    what: Annotated[
+        str, typer.Argument(metavar="RECIPE|RUN", help="A recipe to run, or a run to go on with.")
+    ],
     profile: OtherProfile = None,
     settings: SetOption = None,
     output: OutputOption = None,
@@ -107,20 +117,34 @@ def run(
     runs: RunsOption = None,
     allow_code: AllowOption = False,
     as_begun: AsBegunOption = False,
+    replay: Annotated[
+        str | None,
+        typer.Option("--replay", metavar="BLOCK", help="Compute one block here, to see why it fails."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recipe in this process, with a progress bar; or go on with a run."""
     from daskpar.preparation import begin
 
+    if replay is not None:
+        _replay(what, replay, runs)
+        return
     if _is_run(what):
         resume(what, profile, settings, runs, as_begun, as_json)
         return
     prepared = begin(
-        Path(what), profile or "local", settings=settings or (), allow_code=allow_code, runs=runs, output=output,
+        Path(what),
+        profile or "local",
+        settings=settings or (),
+        allow_code=allow_code,
+        runs=runs,
+        output=output,
         overwrite=overwrite,
-    )  # fmt: skip
+    )
     from daskpar.driver import drive
 
+    for warning in prepared.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     _in_foreground(prepared.run, lambda: drive(prepared), as_json)
 
 
@@ -159,11 +183,19 @@ def submit(
     from daskpar.submission import submit as start
 
     handle = start(
-        recipe, profile, settings=settings or (), allow_code=allow_code, runs=runs, output=output, overwrite=overwrite
+        recipe,
+        profile,
+        settings=settings or (),
+        allow_code=allow_code,
+        runs=runs,
+        output=output,
+        overwrite=overwrite,
     )
     if detach:
         status = handle.status()
-        typer.echo(json.dumps(status) if as_json else f"{handle.name} is started; daskpar status {handle.name}")
+        typer.echo(
+            json.dumps(status) if as_json else f"{handle.name} is started; daskpar status {handle.name}"
+        )
         return
     from daskpar.progress import shown
 
@@ -259,7 +291,11 @@ def clean(
 
     directory = open_run(run, runs).directory
     freed = remove(directory, everything)
-    typer.echo(json.dumps({"name": directory.name, "bytes_freed": freed}) if as_json else f"{freed / 1e6:.1f} MB freed")
+    typer.echo(
+        json.dumps({"name": directory.name, "bytes_freed": freed})
+        if as_json
+        else f"{freed / 1e6:.1f} MB freed"
+    )
 
 
 @app.command()
@@ -277,6 +313,19 @@ def doctor(profile: ProfileOption = "local", as_json: JsonOption = False) -> Non
         raise typer.Exit(1)
 
 
+def _replay(what: str, block: str, runs: Path | None) -> None:
+    from daskpar.preparation import reopen
+    from daskpar.replay import replay
+    from daskpar.submission import open_run
+
+    partial = replay(reopen(open_run(what, runs).directory), block)
+    arrays = partial.items() if hasattr(partial, "items") else [("array", partial)]
+    for name, array in arrays:
+        typer.echo(
+            f"{name}: {array.dtype} {array.shape}" if hasattr(array, "dtype") else f"{name}: {array!r}"
+        )
+
+
 def _is_run(what: str) -> bool:
     path = Path(what)
     return (path / "run.json").is_file() or not (path.exists() or path.suffix in (".yaml", ".yml"))
@@ -292,7 +341,9 @@ def _in_foreground(directory: RunDirectory, work: Callable[[], Any], as_json: bo
 
 def _report(directory: RunDirectory, found: dict[str, Any], as_json: bool) -> None:
     """Print how a run ended; leave with the exit code of its end."""
-    typer.echo(json.dumps(found) if as_json else status_text(found), err=found["state"] != "done" and not as_json)
+    typer.echo(
+        json.dumps(found) if as_json else status_text(found), err=found["state"] != "done" and not as_json
+    )
     if found["state"] != "done":
         raise typer.Exit(int(found.get("exit_code") or 4))
 
@@ -322,14 +373,13 @@ def run_command(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = app(arguments, standalone_mode=False)
-        return int(code or 0)
+        code = int(app(arguments, standalone_mode=False) or 0)
+        return _interrupted() if code == 130 else code  # what the parser makes of Ctrl-C
     except DaskparError as error:
         _show(error, debug)
         return error.exit_code
     except KeyboardInterrupt:
-        typer.echo("interrupted; what was stored is kept: daskpar resume last", err=True)
-        return 130
+        return _interrupted()
     except Exception as error:
         return _unexpected(error, debug)
     except BaseException as error:
@@ -339,12 +389,17 @@ def run_command(arguments: list[str]) -> int:
         raise
 
 
+def _interrupted() -> int:
+    typer.echo("interrupted; what was stored is kept, go on with: daskpar resume last", err=True)
+    return 130
+
+
 def _unexpected(error: Exception, debug: bool) -> int:
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of the command line parser
         error.show()
         return UsageError.exit_code
     if isinstance(error, typer.Abort):
-        return 130
+        return _interrupted()
     if debug:
         traceback.print_exc()
     typer.echo(f"error: {type(error).__name__}: {error}; this is a fault of daskpar: see --debug", err=True)

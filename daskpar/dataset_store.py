@@ -1,12 +1,14 @@
 """The finished result of a run on disk: one `.npy` file an array and one `dataset.json`.
 
-Saved in one pass, a band of the leading dimension at a time, so memory does not depend on the size of the result;
-the result hash is taken in the same pass. Opened lazily: an array is read when, and where, it is asked for.
+Saved in one pass, a band of the leading dimension at a time, so memory does not depend on the size of the
+result; the result hash is taken in the same pass. Opened lazily: an array is read when, and where, it is
+asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,11 +33,12 @@ def save(dataset: xr.Dataset, folder: Path) -> str:
     Returns
     -------
     str
-        SHA-256 over the data variables in order of their names: name, dims, shape, little-endian dtype, bytes, with one
-        NaN and +0.0. Coordinates and attributes hold paths and times, and do not enter.
+        SHA-256 over the data variables in order of their names: name, dims, shape, little-endian dtype,
+        bytes, with one NaN and +0.0. Coordinates and attributes hold paths and times, and do not enter.
     """
     whole = hashlib.sha256()
-    layout: dict[str, Any] = {"attrs": _plain(dataset.attrs), "variables": {}, "coords": []}
+    order = list(map(str, dataset.variables))
+    layout: dict[str, Any] = {"attrs": _plain(dataset.attrs), "order": order, "variables": {}, "coords": []}
     with replacing_folder(folder) as temporary:
         for number, name in enumerate(sorted(map(str, dataset.variables))):
             variable = dataset.variables[name]
@@ -59,14 +62,14 @@ def open_saved(folder: Path) -> xr.Dataset:
     layout = json.loads((folder / "dataset.json").read_text())
     variables = {
         name: xr.Variable(entry["dims"], _lazy(folder / entry["file"], entry), entry["attrs"])
-        for name, entry in layout["variables"].items()
+        for name, entry in ((name, layout["variables"][name]) for name in layout["order"])
     }
     coords = {name: variables.pop(name) for name in layout["coords"]}
     return xr.Dataset(variables, {n: v.compute() for n, v in coords.items()}, layout["attrs"])
 
 
 def bands(data: Any) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield an array in C order, a band of its leading dimension at a time; each is computed in this thread."""
+    """Yield an array in C order, a band of its leading dimension at a time, each computed in this thread."""
     if not dask.is_dask_collection(data):
         yield np.asarray(data)
         return
@@ -100,8 +103,8 @@ def _save_array(variable: xr.Variable, path: Path) -> str:
         npy.write_array_header_1_0(file, header)
         for band in bands(variable.data):
             data = np.ascontiguousarray(band, dtype).reshape(-1)
-            file.write(data.view(np.uint8))
-            digest.update(_canonical(data).view(np.uint8))
+            file.write(memoryview(data.view(np.uint8)))  # type: ignore[arg-type]
+            digest.update(memoryview(_canonical(data).view(np.uint8)))  # type: ignore[arg-type]
     return digest.hexdigest()
 
 
@@ -136,10 +139,7 @@ def _lazy(path: Path, entry: dict[str, Any]) -> Any:
     name = f"read-{entry['sha256'][:16]}-{path.parent.parent.name}-{path.stem}"
     edges = np.cumsum([0, *entry["chunks"]]).tolist()
     tail = (0,) * (head.ndim - 1)
-    graph = {
-        (name, i, *tail): (_read, str(path), a, b)
-        for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False))
-    }
+    graph = {(name, i, *tail): (_read, str(path), a, b) for i, (a, b) in enumerate(itertools.pairwise(edges))}
     chunks = (tuple(entry["chunks"]), *((n,) for n in head.shape[1:]))
     return da.Array(graph, name, chunks, dtype=head.dtype)
 

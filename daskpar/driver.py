@@ -1,6 +1,7 @@
 """The driver: the one process that holds the client, advances a run and writes its state.
 
-`run` does everything in this process; `drive` is its second half, from a prepared run to files in the results folder.
+`run` does everything in this process; `drive` is its second half, from a prepared run to files in the
+results folder.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def go_on(
     settings: Sequence[str] = (),
     as_begun: bool = False,
 ) -> Result:
-    """Continue a run. A finished one repeats nothing, unless its analysis knows of more to do or settings ask for it."""
+    """Continue a run. A finished one repeats nothing, unless there is more to do or settings ask for it."""
     done = run.read_state()["state"] == "done"
     prepared = reopen(run, profile, settings=settings, as_begun=as_begun)
     if done and not settings:
@@ -116,27 +117,28 @@ def drive(prepared: Prepared) -> Result:
             except BaseException as error:
                 journal.update(ended=now(), **_ending(error, run))
                 if isinstance(error, Exception) and not isinstance(error, DaskparError):
-                    journal.event("failed", label="driver", message=str(error), traceback=traceback.format_exc())
+                    journal.event(
+                        "failed", label="driver", message=str(error), traceback=traceback.format_exc()
+                    )
                 raise
     return Result(run)
 
 
 def _work(prepared: Prepared, journal: Journal) -> None:
+    execution = Execution(prepared, journal)
     clock = time.monotonic()
     with open_client(prepared.profile) as client:
         journal.update(dashboard=client.dashboard_link, workers=len(client.scheduler_info()["workers"]))
         journal.event("cluster", seconds=time.monotonic() - clock)
-        dataset = Execution(prepared, client, journal).run()
+        dataset = execution.run(client)
         journal.event("assemble")
         result_hash = dataset_store.save(dataset, prepared.run.dataset)
         written = _write_outputs(prepared, result_hash, journal.state["started"])
         if prepared.recipe.keep_ledger == "until_done":
             shutil.rmtree(prepared.run.ledger, ignore_errors=True)
         journal.event("done", seconds=time.monotonic() - clock)
-        journal.update(
-            state="done", ended=now(), result_hash=result_hash, outputs=list(map(str, written)), dashboard=None,
-            error=None,
-        )  # fmt: skip
+        journal.update(state="done", ended=now(), error=None, dashboard=None)
+        journal.update(result_hash=result_hash, outputs=list(map(str, written)))
 
 
 def _write_outputs(prepared: Prepared, result_hash: str, started: str) -> list[Path]:
@@ -155,10 +157,16 @@ def _write_outputs(prepared: Prepared, result_hash: str, started: str) -> list[P
 
 def _ending(error: BaseException, run: RunDirectory) -> dict[str, Any]:
     if isinstance(error, KeyboardInterrupt):
-        return {"state": "interrupted", "error": "interrupted from the keyboard; daskpar resume continues the run"}
+        return {
+            "state": "interrupted",
+            "error": "interrupted from the keyboard; daskpar resume goes on",
+        }
     if isinstance(error, Terminated):
         asked = (run.path / "cancel").exists()
-        return {"state": "cancelled" if asked else "interrupted", "error": "cancelled" if asked else "terminated"}
+        return {
+            "state": "cancelled" if asked else "interrupted",
+            "error": "cancelled" if asked else "terminated",
+        }
     return {"state": "failed", "error": str(error) or type(error).__name__}
 
 

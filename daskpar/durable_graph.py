@@ -1,11 +1,11 @@
-"""Graph surgery: split a lazy collection into the blocks to compute and store, and the assembly from the ledger.
+"""Graph surgery: split a lazy collection into blocks to store, and the assembly from the ledger.
 
     collection ──► DurableGraph ──► todo(stored): tasks that compute, store and return receipts
                                 └─► assembly(stored): the collection again, each durable node a load
 
-What only fed a stored node is culled, so it never runs. A collection without any durable node is durable at its
-outputs: each chunk of the result is one. Everything here works on dask's task specification; a test fails when
-dask changes it.
+What only fed a stored node is culled, so it never runs. A collection without any durable node is durable at
+its outputs: each chunk of the result is one. Everything here works on dask's task specification; a test
+fails when dask changes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dask
-from dask._task_spec import GraphNode, Task, TaskRef, convert_legacy_graph, cull
+from dask._task_spec import Alias, GraphNode, Task, TaskRef, convert_legacy_graph, cull
 from dask.core import flatten
 from dask.utils import ensure_dict
 
@@ -45,38 +45,40 @@ class DurableGraph:
 
     def label(self, key: str) -> str:
         """Return what the block with this record key is, for people."""
-        durable: Durable = self.graph[self.nodes[key]].func  # type: ignore[attr-defined]
+        durable: Durable = self.graph[self.nodes[key]].func
         return durable.label
 
     def needed(self, stored: Mapping[str, Stored]) -> list[str]:
         """Return the record keys still to be computed, given those stored."""
-        kept = cull(self._with_loads(stored), self._targets())
+        kept = cull(self.with_loads(stored), self._targets())
         return [key for key, node in self.nodes.items() if node in kept and key not in stored]
 
     def todo(self, stored: Mapping[str, Stored], work: Callable[..., Any]) -> tuple[Graph, dict[Any, str]]:
         """Return the graph of what is missing, and its targets as ``{task key: record key}``.
 
-        Each target calls ``work(durable, *arguments)``, which stores the partial and returns a receipt with the
-        handle under ``"stored"``; nodes that depend on a durable node get the stored partial, read on demand.
+        Each target calls ``work(durable, *arguments)``, which stores the partial and returns a receipt with
+        the handle under ``"stored"``; nodes that depend on a durable node get the stored partial, read on
+        demand.
         """
-        graph = self._with_loads(stored)
+        graph = self.with_loads(stored)
         targets = {}
         for key in self.needed(stored):
             node = self.nodes[key]
             task = self.graph[node]
             target = f"store-{node}" if isinstance(node, str) else ("store-" + node[0], *node[1:])
-            graph[target] = Task(target, work, task.func, *task.args, **task.kwargs)  # type: ignore[attr-defined]
+            graph[target] = Task(target, work, task.func, *task.args, **task.kwargs)
             graph[node] = Task(node, _stored_in, TaskRef(target))
             targets[target] = key
         return cull(graph, list(targets)), targets
 
     def assembly(self, stored: Mapping[str, Stored]) -> Any:
         """Return the collection with every durable node replaced by a load from the ledger."""
-        graph = cull(self._with_loads(stored), self._targets())
+        graph = cull(self.with_loads(stored), self._targets())
         rebuild, extra = self.collection.__dask_postpersist__()
         return rebuild(graph, *extra)
 
-    def _with_loads(self, stored: Mapping[str, Stored]) -> Graph:
+    def with_loads(self, stored: Mapping[str, Stored]) -> Graph:
+        """Return the graph with every stored node replaced by a load."""
         loads = {n: Task(n, load, stored[key]) for key, n in self.nodes.items() if key in stored}
         return {**self.graph, **loads}
 
@@ -84,7 +86,7 @@ class DurableGraph:
         return list(flatten(self.collection.__dask_keys__()))
 
 
-ARRAY = "array"  # the name under which a block that is one array, not a dict, is stored
+ARRAY = "<array>"  # the name under which a block that is one array, not a dict, is stored
 
 
 def load(record: Stored) -> Any:
@@ -104,28 +106,48 @@ def durable_graph(collection: Any, owner: Callable[..., Any], identity: Any) -> 
     collection : dask collection
         An `xarray.Dataset`, a `Delayed` or any other.
     owner : callable
-        The function whose code the chunks' keys hold (the analysis' `build`), used only where the build made no
-        durable node itself.
+        The function whose code the chunks' keys hold (the analysis' `build`), used only where the build made
+        no durable node itself.
     identity : JSON-like
         Options and input identity, for those keys.
     """
     graph = _graph_of(collection)
-    nodes = {t.func.key: k for k, t in graph.items() if isinstance(t, Task) and isinstance(t.func, Durable)}
+    nodes = _durable_nodes(graph)
     if nodes:
         return DurableGraph(collection, graph, nodes)
     (collection,) = dask.optimize(collection)
     graph = _graph_of(collection)
-    for name, target in _named_chunks(collection):
+    # Variables may share chunks: each is named by the first that has it.
+    chunks = {target: name for name, target in reversed(_named_chunks(collection))}
+    for target, name in reversed(chunks.items()):
         key = block_key(owner, [identity, name])
-        task = graph[target]
-        if isinstance(task, Task):
-            graph[target] = Task(target, Durable(task.func, key, name), *task.args, **task.kwargs)
-        else:  # an alias, or data in the graph
-            inner = "value-" + key
-            graph[inner] = task.substitute({}, key=inner)
-            graph[target] = Task(target, Durable(_same, key, name), TaskRef(inner))
         nodes[key] = target
+        _make_durable(graph, target, key, name)
     return DurableGraph(collection, graph, nodes)
+
+
+def _durable_nodes(graph: Graph) -> dict[str, Any]:
+    """Return the durable nodes by record key; of several nodes for one record, all but one become aliases."""
+    nodes: dict[str, Any] = {}
+    for name, task in list(graph.items()):
+        if isinstance(task, Task) and isinstance(task.func, Durable):
+            first = nodes.setdefault(task.func.key, name)
+            if first != name:
+                graph[name] = Alias(name, first)
+    return nodes
+
+
+def _make_durable(graph: Graph, target: Any, key: str, label: str) -> None:
+    task = graph[target]
+    if type(task) is Task:
+        graph[target] = Task(target, Durable(task.func, key, label), *task.args, **task.kwargs)
+        return
+    if isinstance(task, Alias):
+        inner = task.target
+    else:  # data in the graph, or a list or dict of other nodes
+        inner = "value-" + key
+        graph[inner] = task.substitute({}, key=inner)
+    graph[target] = Task(target, Durable(_same, key, label), TaskRef(inner))
 
 
 def _graph_of(collection: Any) -> Graph:
@@ -138,8 +160,8 @@ def _same(value: Any) -> Any:
 
 
 def _named_chunks(collection: Any) -> list[tuple[str, Any]]:
-    """Return (name, graph key) of every chunk of the result: names come from the variable and the chunk's place."""
-    if hasattr(collection, "variables"):
+    """Return (name, graph key) of every chunk of the result, named by its variable and place."""
+    if isinstance(getattr(collection, "variables", None), Mapping):  # a Delayed has any attribute
         arrays = {str(n): v.data for n, v in collection.variables.items() if dask.is_dask_collection(v.data)}
     else:
         arrays = {"result": collection}

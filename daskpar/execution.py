@@ -1,11 +1,11 @@
 """Run a prepared recipe with a client: stage by stage, block by durable block. Where all parts meet.
 
-    for each stage of build(record, options):
-        split its graph into blocks and assembly          durable_graph
-        submit what the ledger does not hold              block, on the workers
-        note each receipt as it comes                     journal
-        assemble the stage's Dataset from the ledger      dataset_store
-    write outputs                                         outputs
+for each stage of build(record, options):
+split its graph into blocks and assembly          durable_graph
+submit what the ledger does not hold              block, on the workers
+note each receipt as it comes                     journal
+assemble the stage's Dataset from the ledger      dataset_store
+write outputs                                         outputs
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from __future__ import annotations
 import inspect
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import cloudpickle
 import dask
 import xarray as xr
 from distributed import Client, as_completed, get_worker
@@ -25,7 +26,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from distributed.scheduler import KilledWorker
 from distributed.worker import thread_state
 
-from daskpar import dataset_store, ledger
+from daskpar import ledger
 from daskpar.block import BlockWork
 from daskpar.durable import Stage
 from daskpar.durable_graph import DurableGraph, durable_graph
@@ -45,12 +46,13 @@ FAILURES_BEFORE_STOP = 8  # distinct blocks; the rest of the work is saved befor
 class Execution:
     """One driver's work on one run.
 
+    Made before there is a cluster: the first stage is built then, and what cannot be sent to workers is
+    refused.
+
     Attributes
     ----------
     prepared : Prepared
         The run, its recipe, analysis and input record.
-    client : distributed.Client
-        Where blocks are computed.
     journal : Journal
         Where receipts are noted.
     stored : dict
@@ -58,21 +60,38 @@ class Execution:
     """
 
     prepared: Prepared
-    client: Client
     journal: Journal
-    stored: dict[str, Stored] = field(default_factory=dict)
+    stored: dict[str, Stored] = field(init=False)
     blocks: set[str] = field(default_factory=set)
 
-    def run(self) -> xr.Dataset:
-        """Compute all stages and return the last one's result, lazily assembled from the ledger."""
+    def __post_init__(self) -> None:
         self.stored = self._read_ledger()
-        self.client.register_plugin(_MarkSecondStarts())
+        self._stages = each_stage(self.prepared.build())
+        self._graph = self._next_graph(next(self._stages))
+
+    def run(self, client: Client) -> xr.Dataset:
+        """Compute all stages on the client's workers; return the last one's result, lazily."""
+        client.register_plugin(_MarkSecondStarts())
         if self.prepared.run.code.is_dir():
-            self.client.register_plugin(_CodeFirst(str(self.prepared.run.code)))
+            client.register_plugin(_CodeFirst(str(self.prepared.run.code)))
         result = xr.Dataset()
-        for stage in self._stages(lambda: result):
-            result = self._assembled(self._compute(stage))
+        while self._graph is not None:
+            self._compute(self._graph, client)
+            result = self.assembled(self._graph, self.stored)
+            self._graph = self._next_graph(self._stages.send(result))
         return result
+
+    def _next_graph(self, stage: Stage | None) -> DurableGraph | None:
+        if stage is None:
+            return None
+        graph = durable_graph(stage.collection, self.prepared.analysis.build, self.prepared.identity)
+        missing = len(graph.needed(self.stored))
+        self.blocks |= set(graph.nodes)  # a later stage may hold blocks of an earlier one again
+        self.journal.event("stage", name=stage.name, blocks=len(graph.nodes), to_compute=missing)
+        self.journal.update(stage=stage.name, **self._progress(missing))
+        for key in list(graph.nodes)[:1]:
+            _check_portable(graph, key)
+        return graph
 
     def _read_ledger(self) -> dict[str, Stored]:
         stored, damage = ledger.scan(self.prepared.run.ledger)
@@ -80,55 +99,37 @@ class Execution:
             self.journal.event("damaged", message=line)
         return stored
 
-    def _stages(self, result: Any) -> Iterator[Stage]:
-        """Yield the stages of the build; a generator gets each stage's result back before it goes on."""
-        built = self.prepared.build()
-        if not inspect.isgenerator(built):
-            yield Stage("blocks", built)
-            return
-        try:
-            stage = next(built)
-            while True:
-                yield stage
-                stage = built.send(result())
-        except StopIteration as end:
-            if end.value is not None:
-                yield Stage("blocks", end.value)
-
-    def _compute(self, stage: Stage) -> DurableGraph:
+    def _compute(self, graph: DurableGraph, client: Client) -> None:
         """Have the workers compute and store all blocks of a stage that the ledger does not hold."""
-        analysis = self.prepared.analysis
-        graph = durable_graph(stage.collection, analysis.build, self.prepared.identity)
-        work = BlockWork(str(self.prepared.run.ledger), analysis.preview, started_before)
+        work = BlockWork(str(self.prepared.run.ledger), self.prepared.analysis.preview, started_before)
         tasks, targets = graph.todo(self.stored, work)
-        self.blocks |= set(graph.nodes)  # a later stage may hold blocks of an earlier one again
-        self.journal.event("stage", name=stage.name, blocks=len(graph.nodes), to_compute=len(targets))
-        self.journal.update(stage=stage.name, **self._progress(len(targets)))
         if targets:
-            self._receive(self.client.get(tasks, list(targets), sync=False), targets, graph)
-        return graph
+            self._receive(client, client.get(tasks, list(targets), sync=False), targets, graph)
 
-    def _receive(self, futures: list[Future], targets: dict[Any, str], graph: DurableGraph) -> None:
+    def _receive(
+        self, client: Client, futures: list[Future], targets: dict[Any, str], graph: DurableGraph
+    ) -> None:
         """Note receipts until all blocks are stored, or too many have failed."""
         failures: list[DaskparError] = []
         waiting = as_completed(futures)
         futures.clear()  # each future is let go as soon as its receipt is noted
         for batch in waiting.batches():
             finished = [future for future in batch if future.status == "finished"]
-            for receipt in self.client.gather(finished):
+            for receipt in client.gather(finished):
                 self._note(receipt)
             for future in batch:
                 if future.status != "finished":
                     failures.append(self._failure(future, graph.label(targets[future.key])))
                 future.release()
-            self.journal.update(**self._progress(waiting.count()), failures=len(failures))
+            missing = waiting.count() + len(failures)
+            self.journal.update(**self._progress(missing), failures=len(failures))
             if len(failures) >= FAILURES_BEFORE_STOP or any(isinstance(f, ClusterGone) for f in failures):
                 break
         if failures:
             raise type(failures[0])(faults=faults_of(failures))
 
-    def _progress(self, waiting: int) -> dict[str, int]:
-        return {"blocks_total": len(self.blocks), "blocks_done": len(self.blocks) - waiting}
+    def _progress(self, missing: int) -> dict[str, int]:
+        return {"blocks_total": len(self.blocks), "blocks_done": len(self.blocks) - missing}
 
     def _note(self, receipt: dict[str, Any]) -> None:
         stored: Stored = receipt.pop("stored")
@@ -141,15 +142,48 @@ class Execution:
         self.journal.event("failed", label=label, message=str(error)[:2000], traceback=text)
         return block_error(error, label)
 
-    def _assembled(self, graph: DurableGraph) -> xr.Dataset:
+    @staticmethod
+    def assembled(graph: DurableGraph, stored: Mapping[str, Stored]) -> xr.Dataset:
         """Return a stage's Dataset, its durable nodes read from the ledger when asked for."""
-        collection = graph.assembly(self.stored)
+        collection = graph.assembly(stored)
         if isinstance(collection, xr.Dataset):
             return collection
         (value,) = dask.compute(collection, scheduler="threads")
         if isinstance(value, xr.Dataset):
             return value
         return xr.Dataset({"result": ([f"dim_{i}" for i in range(getattr(value, "ndim", 0))], value)})
+
+
+def each_stage(built: Any) -> Generator[Stage | None, xr.Dataset, None]:
+    """Yield the stages of what a build returned; a generator is sent each stage's result before it goes on.
+
+    None marks the end.
+    """
+    if not inspect.isgenerator(built):
+        yield Stage("blocks", built)
+        yield None
+        return
+    generator: Any = built
+    try:
+        stage = next(generator)
+        while True:
+            result = yield stage
+            stage = generator.send(result)
+    except StopIteration as end:
+        if end.value is not None:
+            yield Stage("blocks", end.value)
+    yield None
+
+
+def _check_portable(graph: DurableGraph, key: str) -> None:
+    """Refuse a block that cannot be sent to a worker, before any worker is started."""
+    try:
+        cloudpickle.dumps(graph.graph[graph.nodes[key]])
+    except Exception as error:
+        raise AnalysisError(
+            f"block {graph.label(key)!r} cannot be sent to a worker: {type(error).__name__}: {error}",
+            "open files, locks and clients inside the function, not outside",
+        ) from error
 
 
 class ClusterGone(ClusterError):
@@ -164,12 +198,14 @@ def block_error(error: BaseException | None, label: str) -> DaskparError:
     if isinstance(error, KilledWorker):
         return ClusterError(
             f"{what} ended its worker {error.allowed_failures + 1} times",
-            "it may need more memory than a worker has, or crash in compiled code; see logs/, then daskpar resume",
+            "it may need more memory than a worker has, or crash in compiled code; see daskpar logs",
         )
     if error is None or isinstance(error, FutureCancelledError | TimeoutError | OSError):
         return ClusterGone(f"{what} was lost with its cluster: {error}", "daskpar resume continues the run")
     if isinstance(error, MemoryError):
-        return ClusterError(f"{what} needs more memory than there is", "give workers more memory, then resume")
+        return ClusterError(
+            f"{what} needs more memory than there is", "give workers more memory, then resume"
+        )
     return AnalysisError(
         f"{what} raised {type(error).__name__}: {error}", "mend the function; the other blocks are saved"
     )
@@ -181,7 +217,7 @@ def faults_of(errors: list[DaskparError]) -> list[Fault]:
 
 
 class _CodeFirst(WorkerPlugin):  # type: ignore[misc]
-    """Puts the run's copy of the user's modules first on the path of every worker, also of those that come later."""
+    """Puts the run's copy of the user's modules first on the path of every worker, also of later ones."""
 
     name = "daskpar-code-first"
 
@@ -198,7 +234,8 @@ class _MarkSecondStarts(SchedulerPlugin):  # type: ignore[misc]
     """Marks block tasks whose worker died, so that their next start looks into the ledger first.
 
     A worker can die between storing a record and the driver hearing of it. Looking into the ledger at every
-    start would cost a listing a task; the scheduler knows which ones need it, and tells the worker with the task.
+    start would cost a listing a task; the scheduler knows which ones need it, and tells the worker with the
+    task.
     """
 
     name = "daskpar-second-starts"

@@ -1,7 +1,8 @@
 """The lock of a run: a lease with host, pid, job and heartbeat, right on a disk that several hosts share.
 
 A driver takes it, renews it from a thread, and gives it up. Who finds it held refuses and names the holder. A
-holder that died is recognised: on its own host by pid and start time, elsewhere by a heartbeat that stands still.
+holder that died is recognised: on its own host by pid and start time, elsewhere by a heartbeat that stands
+still.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from daskpar.atomic import write_text
 from daskpar.errors import UsageError
 
 BEAT = 5.0  # seconds between heartbeats
-STALE = 60.0  # a heartbeat older than this, of another host, is a dead driver's: NFS shows files up to 60 s late
+STALE = (
+    60.0  # a heartbeat older than this, of another host, is a dead driver's: NFS shows files up to 60 s late
+)
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def describe(pid: int) -> dict[str, Any]:
 
 
 def _started(pid: int) -> str | None:
-    """Return what tells a process from a later one with the same pid: its start time, and the boot it belongs to."""
+    """Return what tells a process from a later one with the same pid: its boot and start time."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -123,7 +126,7 @@ def _started(pid: int) -> str | None:
 
 
 def _exists(pid: int) -> str | None:
-    """The same where there is no /proc: the pid alone."""
+    """Return the same where there is no /proc: the pid alone."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

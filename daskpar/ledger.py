@@ -2,10 +2,11 @@
 
 A *record* is one partial, a dict of arrays, with the key that says what it is and a checksum of every byte::
 
-    magic 8 | key 20 | header length u32 | payload length u64 | digest of all this and the header 32 | header | payload
+    magic 8 | key 20 | header length u32 | payload length u64 | digest 32 | header | payload
 
-The header is JSON: name, dtype, shape, offset and SHA-256 of each array; the payload holds the arrays in C order,
-little-endian. The digest seals the header, and through it the arrays, so one array can be read and checked alone.
+The header is JSON: name, dtype, shape, offset and SHA-256 of each array; the payload holds the arrays in C
+order, little-endian. The digest seals all before it and the header, and through it the arrays, so one array
+can be read and checked alone.
 
 Records below `SMALL` bytes are appended to the *segment* of the worker process that made them, an append-only
 file; larger ones are files of their own. Both are on disk (fsync) before `store` returns. Nothing is ever
@@ -20,6 +21,7 @@ import os
 import socket
 import struct
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,7 +32,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from daskpar.atomic import replacing
+from daskpar.atomic import flush_folder, replacing
 from daskpar.errors import OutputError
 
 MAGIC = b"daskpar1"
@@ -137,17 +139,24 @@ def scan(folder: str | Path) -> tuple[dict[str, Stored], list[str]]:
 
 
 def find(folder: str | Path, key: str) -> Stored | None:
-    """Return the record of one key if the ledger holds it undamaged, else None. Looks through all segments."""
+    """Look through the whole ledger for the record of one key; None if it is not there, or only damaged."""
     folder = Path(folder)
     for path in [folder / "files" / key[:2] / f"{key}.rec", *sorted(folder.glob("segments/*.seg"))]:
         try:
             for record in _records(path, []):
-                if record.key == key:
-                    record.verify()
+                if record.key == key and _verifies(record):
                     return record
-        except (DamagedRecord, OSError):
+        except OSError:
             continue
     return None
+
+
+def _verifies(record: Stored) -> bool:
+    try:
+        record.verify()
+    except DamagedRecord:
+        return False
+    return True
 
 
 def _encode(key: str, partial: Partial) -> tuple[bytes, list[NDArray[Any]], str]:
@@ -172,7 +181,7 @@ def _storable(name: str, value: Any) -> NDArray[Any]:
 
 def _bytes(array: NDArray[Any]) -> memoryview:
     # Strings and dates have no buffer of their own kind: show the same memory as bytes.
-    return memoryview(array.reshape(-1).view(np.uint8)) if array.nbytes else memoryview(b"")
+    return array.reshape(-1).view(np.uint8).data if array.nbytes else memoryview(bytearray())
 
 
 def _read_header(file: Any, at: Stored | None = None) -> tuple[dict[str, Any], str, int, str]:
@@ -201,7 +210,8 @@ def _read_array(file: Any, entry: dict[str, Any], path: str, offset: int) -> NDA
     view = _bytes(array)
     got = file.readinto(view)
     if got != len(view) or hashlib.sha256(view).hexdigest() != entry["sha256"]:
-        raise DamagedRecord(f"array {entry['name']!r} of the record at byte {offset} does not match its checksum")
+        name = entry["name"]
+        raise DamagedRecord(f"array {name!r} of the record at byte {offset} does not match its checksum")
     return array
 
 
@@ -213,12 +223,11 @@ def _records(path: Path, damage: list[str]) -> Iterator[Stored]:
             file.seek(offset)
             try:
                 _, key, length, digest = _read_header(file)
-            except EOFError:
-                return
-            except DamagedRecord as error:
-                damage.append(f"{path.name} at byte {offset}: {error}")
-                offset = _next_magic(file, offset + 1, size)
-                continue
+            except (DamagedRecord, EOFError) as error:
+                place, offset = offset, _next_magic(file, offset + 1, size)
+                if offset < size or isinstance(error, DamagedRecord):
+                    damage.append(f"{path.name} at byte {place}: {str(error) or 'a length is damaged'}")
+                continue  # what ends too early with nothing behind it is the tail that a crash tore
             if offset + length > size:
                 return
             yield Stored(str(path), offset, length, key, digest)
@@ -237,7 +246,7 @@ def _next_magic(file: Any, start: int, size: int) -> int:
 
 def _write_file(folder: Path, key: str, parts: list[Any]) -> tuple[Path, int]:
     path = folder / "files" / key[:2] / f"{key}.rec"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     with replacing(path) as temporary, open(temporary, "wb") as file:
         for part in parts:
             file.write(part)
@@ -249,25 +258,36 @@ class _Segment:
     """The append-only file of this process. Threads append under a lock and share fsyncs."""
 
     path: Path
-    file: Any
+    descriptor: int
     appending: threading.Lock = field(default_factory=threading.Lock)
     syncing: threading.Lock = field(default_factory=threading.Lock)
     written: int = 0
     synced: int = 0
 
+    def __post_init__(self) -> None:
+        # Closed when the last thread that may still append to it has let it go.
+        weakref.finalize(self, os.close, self.descriptor)
+
+    def usable(self) -> bool:
+        """Whether more may be appended: it is not full, and not removed with the ledger of a finished run."""
+        try:
+            return self.written <= SEGMENT_BYTES and os.fstat(self.descriptor).st_nlink > 0
+        except OSError:
+            return False
+
     def append(self, parts: list[Any]) -> int:
         with self.appending:
             offset = self.written
             try:
-                mine = _write_at(self.file.fileno(), b"".join(parts), offset)
+                mine = _write_at(self.descriptor, b"".join(parts), offset)
             except OSError:
-                self.file.truncate(offset)
+                os.ftruncate(self.descriptor, offset)
                 raise
             self.written = mine
         with self.syncing:
             if self.synced < mine:  # otherwise another thread's fsync has covered this record
                 reached = self.written
-                os.fdatasync(self.file.fileno())
+                os.fdatasync(self.descriptor)
                 self.synced = reached
         return offset
 
@@ -276,7 +296,7 @@ def _write_at(descriptor: int, data: bytes, offset: int) -> int:
     """Write all of `data` at `offset`, however many calls that takes; return where it ends."""
     view = memoryview(data)
     while view:
-        count = os.pwrite(descriptor, view, offset)
+        count: int = os.pwrite(descriptor, view, offset)
         view, offset = view[count:], offset + count
     return offset
 
@@ -294,26 +314,28 @@ def _segment(folder: Path) -> _Segment:
     which = (os.getpid(), str(folder))  # with the pid, a forked child does not write into its parent's file
     with _opening:
         segment = _segments.get(which)
-        if segment is None or segment.written > SEGMENT_BYTES:
+        if segment is None or not segment.usable():
             segment = _segments[which] = _open_segment(folder)
         return segment
 
 
 def _open_segment(folder: Path) -> _Segment:
     path = folder / "segments" / f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:12]}.seg"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, "xb", buffering=0)  # noqa: SIM115 - stays open as long as the process appends
-    parent = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
-    return _Segment(path, file)
+    _make_folder(path.parent)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    flush_folder(path.parent)
+    return _Segment(path, descriptor)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder of the ledger, so that it is still there after a power cut."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        for parent in folder.parents[:2]:
+            flush_folder(parent)
 
 
 def close(folder: str | Path) -> None:
     """Close this process's segment of a ledger; the next `store` opens another."""
     with _opening:
-        segment = _segments.pop((os.getpid(), str(Path(folder))), None)
-    if segment is not None:
-        segment.file.close()
+        _segments.pop((os.getpid(), str(Path(folder))), None)

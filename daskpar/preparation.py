@@ -1,14 +1,16 @@
-"""From a recipe and a profile to a run directory that a driver can start on, all faults found before any worker.
+"""From a recipe and a profile to a run directory; all faults are found before any worker starts.
 
-`begin` makes a new run; `reopen` loads one that exists, and refuses when its recipe, its input or the code behind it
-is no longer what it was.
+`begin` makes a new run; `reopen` loads one that exists, and refuses when its recipe, its input or the code
+behind it is no longer what it was.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,15 +21,16 @@ from typing import Any
 from daskpar.analysis import Analysis, Where, analysis_names, load_analysis, load_code
 from daskpar.atomic import write_bytes, write_text
 from daskpar.durable import code_files, digest_of
-from daskpar.errors import AnalysisError, InputError, RecipeError, UsageError
+from daskpar.errors import AnalysisError, DaskparError, InputError, ProfileError, RecipeError, UsageError
 from daskpar.outputs.names import FORMATS, check_outputs
 from daskpar.profile import Profile
-from daskpar.profile_lookup import load_profile
 from daskpar.provenance import provenance
-from daskpar.input_paths import resolve_inputs
 from daskpar.recipe import Recipe, difference
 from daskpar.rundir import EMPTY_STATE, RunDirectory, create_run, now, runs_folder
-from daskpar.yaml_text import dump_yaml
+from daskpar.settings.input_paths import resolve_inputs
+from daskpar.settings.profile_lookup import dump_profile, load_profile
+
+MEMORY_SHARE = 0.6  # of a worker's limit that blocks may take; above it distributed begins to spill
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,12 @@ class Prepared:
         return self.analysis.build(self.record, self.options)
 
     @property
+    def warnings(self) -> list[str]:
+        """What is odd about recipe and input, but allowed."""
+        found = self.analysis.warnings
+        return found(self.record, self.options) if found is not None else []
+
+    @property
     def identity(self) -> Any:
         """Which input and options these are, for the keys of blocks without a key of their own."""
         return [identity_of(self.analysis, self.record), self.recipe.data()["options"]]
@@ -101,19 +110,72 @@ def begin(
         Whether results may replace files in `output`.
     """
     site = profile_model(profile)
-    if allow_code:
-        _put_first(Path(recipe).parent if isinstance(recipe, str | Path) else Path.cwd())
+    loaded, analysis = _checked(recipe, settings, allow_code)
     with _nothing_left_behind() as made:
-        loaded = load_recipe(recipe, settings, allow_code)
-        analysis = load_analysis(loaded.analysis, allow_code)
-        _refuse_code(analysis, _options(analysis, loaded), allow_code)
         run = create_run(loaded.name, runs_folder(runs))
         made.append(run.path)
         folder = Path(output).absolute() if output is not None else run.path / "results"
         check_outputs(loaded.outputs, folder, overwrite)
         prepared = _prepared(run, loaded, site, analysis, folder, overwrite)
+        _refuse_large_blocks(prepared)
         _write_beginning(prepared, recipe, allow_code)
     return prepared
+
+
+def prepare_nothing(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    profile: str | Path | Profile,
+    scratch: Path,
+    *,
+    settings: Sequence[str] = (),
+    allow_code: bool = False,
+) -> Prepared:
+    """Check everything about a recipe as `begin` does, without a run: for ``validate`` and ``plan``.
+
+    Generated input goes to `scratch`, which the caller removes.
+    """
+    site = profile_model(profile)
+    loaded, analysis = _checked(recipe, settings, allow_code)
+    return _prepared(RunDirectory(scratch), loaded, site, analysis, scratch, False)
+
+
+def check(
+    recipe: str | Path,
+    profile: str | Path | Profile = "local",
+    *,
+    settings: Sequence[str] = (),
+    allow_code: bool = False,
+) -> tuple[Recipe, list[str]]:
+    """Check a recipe and a profile; return the recipe and what is odd but allowed.
+
+    Input is looked at if it is there; what is wrong with it is only a warning here.
+
+    Raises
+    ------
+    daskpar.errors.DaskparError
+        With all faults.
+    """
+    profile_model(profile)
+    loaded, _ = _checked(recipe, settings, allow_code)
+    with tempfile.TemporaryDirectory(prefix="daskpar-validate-") as scratch:
+        try:
+            prepared = prepare_nothing(loaded, profile, Path(scratch), allow_code=allow_code)
+        except InputError as error:
+            return loaded, [str(fault) for fault in error.faults]
+    return loaded, prepared.warnings
+
+
+def _checked(
+    recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str], allow_code: bool
+) -> tuple[Recipe, Analysis]:
+    if allow_code:
+        _put_first(Path(recipe).parent if isinstance(recipe, str | Path) else Path.cwd())
+    loaded = load_recipe(recipe, settings, allow_code)
+    analysis = load_analysis(loaded.analysis, allow_code)
+    with _located(loaded):
+        _refuse_code(analysis, _options(analysis, loaded), allow_code)
+        _check_signature(analysis.build, 2, loaded.analysis, "analysis")
+    return loaded, analysis
 
 
 def reopen(
@@ -134,7 +196,8 @@ def reopen(
     settings : sequence of str
         Changes to the recipe that extend the run, for example ``options.n_samples=1e10``.
     as_begun : bool
-        Go on with the recipe and the user's code as the run keeps them, though the files they came from changed.
+        Go on with the recipe and the user's code as the run keeps them, though the files they came from
+        changed.
 
     Raises
     ------
@@ -158,7 +221,10 @@ def reopen(
     prepared = _prepared(run, recipe, site, lookup(recipe.analysis), output, True)
     if identity_digest(prepared) != record["input"]:
         raise InputError(
-            "the input changed since the run began", "begin a new run: daskpar run RECIPE", path=run.path, key="inputs"
+            "the input changed since the run began",
+            "begin a new run: daskpar run RECIPE",
+            path=run.path,
+            key="inputs",
         )
     if settings or profile is not None:
         extend(prepared)
@@ -173,7 +239,7 @@ def extend(prepared: Prepared, **options: Any) -> Prepared:
         lookup = partial(load_analysis, allow_code=bool(run.record["allow_code"]))
         recipe = Recipe.from_data(data, lookup, folder=recipe.folder)
     write_text(run.path / "recipe.yaml", recipe.dump())
-    write_text(run.path / "profile.yaml", _profile_text(prepared.profile))
+    write_text(run.path / "profile.yaml", dump_profile(prepared.profile))
     run.write_record({**run.record, "recipe": recipe.data(), "recipe_digest": recipe.digest()})
     return replace(prepared, recipe=recipe, options=_options(prepared.analysis, recipe))
 
@@ -218,7 +284,9 @@ def open_record(analysis: Analysis, inputs: Mapping[str, Any], where: Where) -> 
 
     unknown = sorted(set(inputs) - {"files"})
     if unknown:
-        raise RecipeError(f"{analysis.name} reads files only", "give inputs: {files: ...}", key=f"inputs.{unknown[0]}")
+        raise RecipeError(
+            f"{analysis.name} reads files only", "give inputs: {files: ...}", key=f"inputs.{unknown[0]}"
+        )
     return describe_files(where.resolve(inputs.get("files", ())), where.root)
 
 
@@ -226,13 +294,25 @@ def _prepared(
     run: RunDirectory, recipe: Recipe, profile: Profile, analysis: Analysis, output: Path, overwrite: bool
 ) -> Prepared:
     roots = {name: Path(path) for name, path in profile.roots.items()}
-    where = Where(recipe.folder, partial(resolve_inputs, base=recipe.folder, roots=roots), run.path / "scratch")
-    record = open_record(analysis, recipe.data()["inputs"], where)
+    where = Where(
+        recipe.folder, partial(resolve_inputs, base=recipe.folder, roots=roots), run.path / "scratch"
+    )
+    with _located(recipe):
+        record = open_record(analysis, recipe.data()["inputs"], where)
     return Prepared(run, recipe, profile, analysis, _options(analysis, recipe), record, output, overwrite)
 
 
 def _options(analysis: Analysis, recipe: Recipe) -> Any:
     return analysis.options.model_validate(recipe.data()["options"]) if analysis.options is not None else None
+
+
+@contextmanager
+def _located(recipe: Recipe) -> Iterator[None]:
+    """Give faults that name a key of the recipe its line and column."""
+    try:
+        yield
+    except DaskparError as error:
+        raise recipe.located(error) from error
 
 
 @contextmanager
@@ -245,6 +325,33 @@ def _nothing_left_behind() -> Iterator[list[Path]]:
             shutil.rmtree(path, ignore_errors=True)
             _remove_if_empty(path.parent)
         raise
+
+
+def _refuse_large_blocks(prepared: Prepared) -> None:
+    """Refuse a run whose blocks cannot fit its workers: spilling to disk would not save it."""
+    limit, cost = getattr(prepared.profile, "memory", None), prepared.analysis.cost
+    if not isinstance(limit, int) or cost is None:
+        return
+    threads = int(getattr(prepared.profile, "cores", 1))
+    needed = threads * int(cost(prepared.record, prepared.options).get("task_memory_bytes", 0))
+    if needed > MEMORY_SHARE * limit:
+        raise ProfileError(
+            f"{threads} block(s) at a time need {needed / 1e6:,.0f} MB, a worker has {limit / 1e6:,.0f} MB",
+            f"give a worker at least {needed / MEMORY_SHARE / 1e6:,.0f} MB, or fewer cores",
+            key="memory",
+        )
+
+
+def _check_signature(function: Any, arguments: int, target: str, key: str) -> None:
+    """Refuse a function that cannot be called with so many arguments."""
+    try:
+        inspect.signature(function).bind(*range(arguments))
+    except TypeError as error:
+        raise AnalysisError(
+            f"{target!r} is called with {arguments} argument(s): {error}", "change its signature", key=key
+        ) from error
+    except ValueError:
+        return  # compiled code that does not say what it takes
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -261,7 +368,7 @@ def _write_beginning(prepared: Prepared, source: Any, allow_code: bool) -> None:
         _copy_code(run, code)
     path = Path(source).absolute() if isinstance(source, str | Path) else None
     write_text(run.path / "recipe.yaml", recipe.dump())
-    write_text(run.path / "profile.yaml", _profile_text(prepared.profile))
+    write_text(run.path / "profile.yaml", dump_profile(prepared.profile))
     run.write_record(
         {
             "name": run.name,
@@ -279,7 +386,9 @@ def _write_beginning(prepared: Prepared, source: Any, allow_code: bool) -> None:
             "provenance": provenance(recipe.dump(), recipe.digest(), {}, {}),
         }
     )
-    run.write_state({**EMPTY_STATE, "name": run.name, "profile": prepared.profile.kind, "path": str(run.path)})
+    run.write_state(
+        {**EMPTY_STATE, "name": run.name, "profile": prepared.profile.kind, "path": str(run.path)}
+    )
 
 
 def code_of(prepared: Prepared) -> dict[str, Path]:
@@ -302,8 +411,10 @@ def _refuse_code(analysis: Analysis, options: Any, allow_code: bool) -> None:
                 "pass --allow-code if you trust this module",
                 key="options.function",
             )
-        if not callable(load_code(target)):
+        function = load_code(target)
+        if not callable(function):
             raise AnalysisError(f"{target!r} is not a function", "name a function", key="options.function")
+        _check_signature(function, analysis.code_arguments, target, "options.function")
 
 
 def _copy_code(run: RunDirectory, code: Mapping[str, Path]) -> None:
@@ -320,7 +431,12 @@ def _refuse_changed_recipe(run: RunDirectory, record: Mapping[str, Any], as_begu
     kept = Recipe.load(run.path / "recipe.yaml")
     lines = difference(record["recipe"], kept)
     file = record["recipe_file"]
-    if not lines and file is not None and not as_begun and _sha256(Path(file)) not in (None, record["recipe_file_sha256"]):
+    if (
+        not lines
+        and file is not None
+        and not as_begun
+        and _sha256(Path(file)) not in (None, record["recipe_file_sha256"])
+    ):
         lines = difference(record["recipe"], _comparable(Path(file), record))
     if lines:
         raise UsageError(
@@ -349,10 +465,6 @@ def _refuse_changed_code(run: RunDirectory, record: Mapping[str, Any], as_begun:
             "begin a new run; or go on with the user's code as it was: daskpar resume --as-begun",
             path=run.path,
         )
-
-
-def _profile_text(profile: Profile) -> str:
-    return dump_yaml(profile.model_dump(mode="json", exclude_unset=True, exclude_none=True) | {"kind": profile.kind})
 
 
 def _sha256(path: Path) -> str | None:

@@ -1,6 +1,6 @@
 """Profiles: what a site is like. Frozen models, one for each ``kind``; none of them knows any science.
 
-`Profile` is the union; `daskpar.profile_lookup.load_profile` finds and reads one.
+`Profile` is the union; `daskpar.settings.profile_lookup.load_profile` finds and reads one.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
-from daskpar.amounts import Memory, Walltime
-from daskpar.cores import available_cores
-from daskpar.grammar import (
+from daskpar.settings.amounts import Memory, Walltime
+from daskpar.settings.cores import available_cores
+from daskpar.settings.grammar import (
     AbsolutePath,
     ClassPath,
     Directive,

@@ -15,14 +15,21 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
 
-from daskpar.analysis_check import Lookup, find_analysis, misplaced, output_faults, resolve
-from daskpar.checking import check, in_order
-from daskpar.errors import Fault, RecipeError
-from daskpar.grammar import CodeName, OutputName, RunName
-from daskpar.overrides import override
-from daskpar.strict_yaml import Document
-from daskpar.yaml_file import read_yaml
-from daskpar.yaml_text import dump_yaml
+from daskpar.errors import DaskparError, Fault, RecipeError
+from daskpar.settings.analysis_check import (
+    MAX_OUTPUTS,
+    Lookup,
+    find_analysis,
+    misplaced,
+    output_faults,
+    resolve,
+)
+from daskpar.settings.checking import check, in_order
+from daskpar.settings.document import Document, key_path
+from daskpar.settings.grammar import CodeName, OutputName, RunName, shown
+from daskpar.settings.overrides import override
+from daskpar.settings.yaml_file import read_yaml
+from daskpar.settings.yaml_text import dump_yaml
 
 
 class Recipe(BaseModel):
@@ -49,12 +56,15 @@ class Recipe(BaseModel):
     inputs: dict[str, JsonValue] = Field(default_factory=dict, description="What to read, or how to make it")
     options: dict[str, JsonValue] = Field(default_factory=dict, description="Settings of the analysis")
     outputs: tuple[OutputName, ...] = Field(
-        (), description="Files to write, inside the results folder; the suffix chooses the format"
+        (),
+        max_length=MAX_OUTPUTS,
+        description="Files to write, inside the results folder; the suffix chooses the format",
     )
     keep_ledger: Literal["always", "until_done"] = Field(
         "always", description="Whether stored blocks outlive a finished run"
     )
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _document: Document | None = PrivateAttr(None)
 
     @property
     def folder(self) -> Path:
@@ -114,8 +124,18 @@ class Recipe(BaseModel):
         suffixes: Collection[str] | None = None,
         folder: str | os.PathLike[str] = ".",
     ) -> Recipe:
-        """Make a recipe from plain data under the same checks; see `load`."""
-        return cls._checked(Document(dict(data)), [], analysis_lookup, analysis_names, suffixes, Path(folder))
+        """Make a recipe from a mapping under the same checks; see `load`.
+
+        Paths become texts, and tuples and NumPy arrays lists, as they would stand in a file.
+        """
+        try:
+            plain = json.loads(json.dumps(dict(data), default=_plain))
+        except (TypeError, ValueError) as problem:
+            raise RecipeError(
+                f"the recipe holds what no file can hold ({problem})",
+                "use texts, numbers, booleans, None, lists and mappings",
+            ) from problem
+        return cls._checked(Document(plain), [], analysis_lookup, analysis_names, suffixes, Path(folder))
 
     @classmethod
     def _checked(
@@ -139,7 +159,27 @@ class Recipe(BaseModel):
             raise RecipeError(faults=in_order(faults))
         recipe = recipe.model_copy(update=resolved)
         recipe._folder = folder.absolute()
+        recipe._document = document
         return recipe
+
+    def located(self, error: DaskparError) -> DaskparError:
+        """Give an error its place in the recipe: each fault that names a key of it but no file.
+
+        For faults found after loading, such as a pattern without a match::
+
+            except DaskparError as error:
+                raise recipe.located(error) from error
+        """
+        document = self._document
+        if document is None:
+            return error
+        placed = [
+            document.fault(key_path(fault.key), fault.what, fault.todo)
+            if fault.key and not fault.path
+            else fault
+            for fault in error.faults
+        ]
+        return type(error)(faults=placed)
 
     def data(self) -> dict[str, Any]:
         """Give the recipe as plain data, in the order of the model."""
@@ -151,8 +191,16 @@ class Recipe(BaseModel):
         return dump_yaml(self.data())
 
     def digest(self) -> str:
-        """SHA-256, in hex, of the canonical JSON of the recipe; it knows no paths but those in the recipe."""
+        """Give the SHA-256, in hex, of the canonical JSON of the recipe. It knows no folder."""
         return hashlib.sha256(_canonical(self.data()).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars, without importing NumPy
+        return value.tolist()
+    raise TypeError(f"{shown(value)} of type {type(value).__name__}")
 
 
 def _canonical(data: object) -> str:

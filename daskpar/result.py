@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from daskpar.errors import UsageError
 from daskpar.rundir import RunDirectory
@@ -37,7 +37,9 @@ class Result:
         """
         if not (self.run.dataset / "dataset.json").exists():
             raise UsageError(
-                f"has no result: its state is {self.run.status()['state']!r}", "daskpar resume", path=self.run.path
+                f"has no result: its state is {self.run.status()['state']!r}",
+                "daskpar resume",
+                path=self.run.path,
             )
         from daskpar.dataset_store import open_saved
 
@@ -51,11 +53,5 @@ class Result:
     @property
     def result_hash(self) -> str | None:
         """SHA-256 over the result's variables; the same on every backend."""
-        value: Any = self.run.read_state().get("result_hash")
-        return value
-
-    def table(self) -> Any:
-        """Return the variables over the one dimension of a tabular result as an `astropy.table.Table`."""
-        from daskpar.outputs.tables import dataset_table
-
-        return dataset_table(self.dataset)
+        value = self.run.read_state().get("result_hash")
+        return None if value is None else str(value)

@@ -1,8 +1,8 @@
 """The run directory: everything about a run is in it, and one process, the driver, writes it.
 
     RUN/
-      run.json       what was begun: name, recipe, code and input digests, versions; written once, extended on resume
-      recipe.yaml    the resolved recipe          profile.yaml   the resolved profile
+      run.json       what was begun: name, recipe, code and input digests, versions; written once, extended
+      on resume recipe.yaml    the resolved recipe          profile.yaml   the resolved profile
       state.json     how far it is; replaced at least each second while the driver lives
       events.jsonl   what happened, a line each; appended
       lease.json     who drives it: host, pid, job, heartbeat
@@ -118,7 +118,7 @@ class RunDirectory:
     def events(self, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
         """Yield each complete event from a byte offset on, with the offset behind it."""
         try:
-            file = open(self.path / "events.jsonl", "rb")  # noqa: SIM115 - closed by the with below
+            file = open(self.path / "events.jsonl", "rb")
         except FileNotFoundError:
             return
         with file:
@@ -192,7 +192,9 @@ def find_run(token: str, folder: Path) -> RunDirectory:
     runs = list_runs(folder)
     if token == "last" and runs:
         return runs[-1]
-    fitting = [run for run in runs if run.name == token] or [run for run in runs if run.name.startswith(token)]
+    fitting = [run for run in runs if run.name == token] or [
+        run for run in runs if run.name.startswith(token)
+    ]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

@@ -48,7 +48,7 @@ class Run:
         return self.directory.name
 
     def status(self) -> dict[str, Any]:
-        """Return name, state, profile, blocks_done, blocks_total, started, ended, result_hash, error, path and more."""
+        """Return name, state, profile, progress, times, result hash, error and path, and more."""
         status = self.directory.status()
         if status["state"] == "pending" and not self._driver_lives() and not self.directory.lease.is_held():
             status["state"] = "interrupted"
@@ -89,11 +89,15 @@ class Run:
         if driver is None:
             state = self.directory.read_state()
             if state["state"] != "done":
-                self.directory.write_state({**state, "state": "cancelled", "ended": now(), "error": "cancelled"})
+                self.directory.write_state(
+                    {**state, "state": "cancelled", "ended": now(), "error": "cancelled"}
+                )
             return self.status()
         if driver["host"] != socket.gethostname():
             raise ClusterError(
-                f"the driver is pid {driver['pid']} on {driver['host']}", "cancel it there", path=self.directory.path
+                f"the driver is pid {driver['pid']} on {driver['host']}",
+                "cancel it there",
+                path=self.directory.path,
             )
         os.kill(int(driver["pid"]), signal.SIGTERM)
         try:
@@ -102,6 +106,14 @@ class Run:
             raise ClusterError(
                 f"the driver, pid {driver['pid']}, did not end within {timeout:.0f} s", "end it with kill -9"
             ) from error
+
+    def interrupt(self, timeout: float = 30.0) -> dict[str, Any]:
+        """Hand Ctrl-C on to a driver of this host, and wait until it has closed its workers."""
+        driver = self._driver()
+        if driver is not None and driver["host"] == socket.gethostname():
+            os.kill(int(driver["pid"]), signal.SIGINT)
+            return self.wait(timeout)
+        return self.status()
 
     def result(self) -> Result:
         """Return the result of a finished run."""
@@ -151,7 +163,13 @@ def submit(
     from daskpar.preparation import begin
 
     prepared = begin(
-        recipe, profile, settings=settings, allow_code=allow_code, runs=runs, output=output, overwrite=overwrite
+        recipe,
+        profile,
+        settings=settings,
+        allow_code=allow_code,
+        runs=runs,
+        output=output,
+        overwrite=overwrite,
     )
     return start_driver(prepared.run)
 
@@ -217,7 +235,9 @@ def clean(run: RunDirectory, everything: bool = False) -> int:
         raise UsageError(f"is {status['state']}", "daskpar cancel it first", path=run.path)
     if status["state"] != "done" and not everything:
         raise UsageError(
-            f"is {status['state']}, and its ledger is what resume needs", "pass --all to remove it", path=run.path
+            f"is {status['state']}, and its ledger is what resume needs",
+            "pass --all to remove it",
+            path=run.path,
         )
     before = folder_bytes(run.path)
     for folder in [run.path] if everything else [run.ledger, run.path / "scratch"]:

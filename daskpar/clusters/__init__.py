@@ -41,11 +41,9 @@ def open_client(profile: str | Path | Profile = "local", **changes: Any) -> Iter
     daskpar.errors.ClusterError
         The workers did not come.
     """
-    from daskpar.profile_lookup import load_profile
+    from daskpar.settings.profile_lookup import load_profile
 
-    model = load_profile(profile) if isinstance(profile, str | Path) else profile
-    if changes:
-        model = type(model).model_validate({**model.model_dump(exclude_unset=True), **changes})
+    model = load_profile(profile, changes=changes)
     with opener(model.kind)(model) as client:
         yield client
 

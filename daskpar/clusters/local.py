@@ -22,6 +22,7 @@ LOOPBACK = "127.0.0.1"
 CONFIG: dict[str, Any] = {
     "distributed.scheduler.no-workers-timeout": "60s",
     "distributed.scheduler.allowed-failures": 3,
+    "distributed.worker.preload": ["daskpar.clusters.worker_setup"],
     "distributed.comm.timeouts.connect": "30s",
     "distributed.admin.large-graph-warning-threshold": "100MB",
 }

@@ -113,9 +113,23 @@ def is_gzip(file: OpenFile) -> bool:
     return magic.startswith(b"\x1f\x8b")
 
 
-def plain_reader(file: OpenFile) -> ReadAt:
-    """Return a function that reads bytes at an offset of a plain file."""
+@contextmanager
+def reader(file: OpenFile, zipped: bool) -> Iterator[ReadAt]:
+    """Give a function that reads bytes at an offset of the file, inflated where it is gzipped.
 
+    Raises
+    ------
+    InputError
+        When it is called: where a gzip stream is damaged or cut off, or would inflate beyond the caps.
+    """
+    if not zipped:
+        yield _plain_reader(file)
+        return
+    with os.fdopen(os.dup(file.fd), "rb") as source, gzip.GzipFile(fileobj=source) as stream:
+        yield _gzip_reader(file, stream)
+
+
+def _plain_reader(file: OpenFile) -> ReadAt:
     def read_at(offset: int, count: int) -> bytes:
         # Offsets that malformed headers lead to may exceed what the system call takes.
         return os.pread(file.fd, count, offset) if offset < file.size else b""
@@ -123,16 +137,8 @@ def plain_reader(file: OpenFile) -> ReadAt:
     return read_at
 
 
-def gzip_reader(file: OpenFile) -> ReadAt:
-    """Return a function that reads bytes at an offset of the inflated stream; offsets should only grow.
-
-    Raises
-    ------
-    InputError
-        When it is called: where the stream is damaged or cut off, or would inflate beyond the caps.
-    """
-    stream = gzip.GzipFile(fileobj=os.fdopen(os.dup(file.fd), "rb"))
-
+def _gzip_reader(file: OpenFile, stream: gzip.GzipFile) -> ReadAt:
+    # Offsets should only grow: going back inflates from the start.
     def read_at(offset: int, count: int) -> bytes:
         check_inflation(offset + count, file.size)
         with gzip_errors():

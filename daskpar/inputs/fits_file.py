@@ -16,11 +16,13 @@ Selector = int | str | tuple[str, int]
 class Hdu(NamedTuple):
     """One header and data unit.
 
-    ``number`` counts from 0, ``data_bytes`` is the length of the data without padding, ``shape`` is in the
-    order of numpy (slowest axis first).
+    ``number`` counts from 0; ``kind`` is ``image``, ``tiled`` (a compressed image), ``groups``, ``empty`` or
+    the XTENSION of a table; ``data_bytes`` is the length of the data without padding; ``shape`` has the
+    slowest axis first, as in numpy.
     """
 
     number: int
+    kind: str
     header: Header
     start: int
     data_start: int
@@ -43,18 +45,6 @@ class Hdu(NamedTuple):
         """EXTVER, 1 where absent."""
         version = self.header.get("EXTVER")
         return version if isinstance(version, int) else 1
-
-    @property
-    def kind(self) -> str:
-        """``image``, ``tiled`` (a compressed image), ``groups``, ``empty``, or the XTENSION of a table."""
-        extension = str(self.header.get("XTENSION") or "IMAGE").upper()
-        if self.header.get("ZIMAGE") is True and extension in ("BINTABLE", "A3DTABLE"):
-            return "tiled"
-        if extension not in ("IMAGE", "IUEIMAGE"):
-            return extension
-        if self.header.get("GROUPS") is True and self.shape and self.shape[-1] == 0:
-            return "groups"
-        return "image" if self.data_bytes else "empty"
 
     def describe(self) -> str:
         """Return one phrase for lists in messages, such as ``1 SCI,2 image 512 x 512``."""
@@ -88,7 +78,7 @@ def _whole(header: Header, key: str, most: int | None = None) -> int:
     return value
 
 
-def _describe(index: int, start: int, header: Header) -> Hdu:
+def _describe(number: int, start: int, header: Header) -> Hdu:
     bitpix = header.get("BITPIX")
     if bitpix not in STORED:
         allowed = ", ".join(map(str, STORED))
@@ -101,11 +91,21 @@ def _describe(index: int, start: int, header: Header) -> Hdu:
         pixels *= length
     extra = _whole(header, "PCOUNT") if "PCOUNT" in header else 0
     groups = _whole(header, "GCOUNT") if "GCOUNT" in header else 1
-    if index == 0 and not grouped:
+    if number == 0 and not grouped:
         # PCOUNT and GCOUNT mean nothing in a primary image; some old programs wrote them.
         extra, groups = 0, 1
     size = abs(int(bitpix)) // 8 * groups * (extra + pixels)
-    return Hdu(index, header, start, start + header.size, size, shape)
+    kind = "groups" if grouped else _kind(header, size)
+    return Hdu(number, kind, header, start, start + header.size, size, shape)
+
+
+def _kind(header: Header, size: int) -> str:
+    extension = str(header.get("XTENSION") or "IMAGE").upper()
+    if header.get("ZIMAGE") is True and extension in ("BINTABLE", "A3DTABLE"):
+        return "tiled"
+    if extension not in ("IMAGE", "IUEIMAGE"):
+        return extension
+    return "image" if size else "empty"
 
 
 def walk(read_at: ReadAt, size: int | None) -> Iterator[Hdu]:
@@ -123,23 +123,23 @@ def walk(read_at: ReadAt, size: int | None) -> Iterator[Hdu]:
     InputError
         With the HDU in ``place``, where a header is malformed or cut off.
     """
-    index = start = 0
+    number = start = 0
     while True:
         first = read_at(start, 9)
-        if index and first != b"XTENSION=":
+        if number and first != b"XTENSION=":
             return  # the end of the file, or special records behind the last HDU, which readers are to skip
         try:
-            if not index and not first.startswith(b"SIMPLE  "):
+            if not number and not first.startswith(b"SIMPLE  "):
                 what = "this is not a FITS file: it does not begin with SIMPLE"
                 raise InputError(what, "remove it from the list")
-            hdu = _describe(index, start, read_header(read_at, start))
-            if not index and hdu.header.get("SIMPLE") is not True:
+            hdu = _describe(number, start, read_header(read_at, start))
+            if not number and hdu.header.get("SIMPLE") is not True:
                 raise InputError("SIMPLE is not T: the file does not follow FITS", "convert it", key="SIMPLE")
         except InputError as error:
             fault = error.faults[0]
-            raise InputError(fault.what, fault.todo, place=f"[{index}]", key=fault.key) from None
+            raise InputError(fault.what, fault.todo, place=f"[{number}]", key=fault.key) from None
         yield hdu
-        index, start = index + 1, hdu.next_start
+        number, start = number + 1, hdu.next_start
         if size is not None and start >= size:
             return
 

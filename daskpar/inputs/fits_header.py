@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cached_property
 
 from daskpar.errors import InputError
 
@@ -22,6 +21,7 @@ ReadAt = Callable[[int, int], bytes]
 Value = bool | int | float | str
 
 _END = b"END".ljust(CARD)
+_STRING = re.compile(r"'((?:[^']|'')*)'")
 _INTEGER = re.compile(r"[+-]?\d+")
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d+)?")
 
@@ -37,29 +37,18 @@ class Header:
         Length in the file, END and padding included; a multiple of 2880.
     """
 
-    __slots__ = ("__dict__", "raw", "size")
+    __slots__ = ("_places", "_text", "raw", "size")
 
     def __init__(self, raw: bytes, size: int) -> None:
         self.raw = raw
         self.size = size
-
-    @cached_property
-    def _places(self) -> dict[bytes, int]:
+        # Latin-1 maps bytes to characters one by one; FITS itself allows ASCII only.
+        self._text = text = raw.decode("latin-1")
         # Backwards, so that the first of several equal keywords wins, as in astropy.
-        raw = self.raw
-        return {raw[i : i + 8]: i for i in range(len(raw) - CARD, -1, -CARD)}
+        self._places = {text[i : i + 8]: i for i in range(len(text) - CARD, -1, -CARD)}
 
     def __contains__(self, key: str) -> bool:
-        return key.ljust(8).encode() in self._places
-
-    def keys(self) -> list[str]:
-        """Return the keywords in the order of the file, each once."""
-        return [key.decode("latin-1").rstrip() for key in reversed(self._places)]
-
-    def card(self, key: str) -> bytes:
-        """Return the 80 bytes of the card of a keyword; ``b""`` where there is none."""
-        place = self._places.get(key.ljust(8).encode())
-        return b"" if place is None else self.raw[place : place + CARD]
+        return f"{key:<8}" in self._places
 
     def get(self, key: str) -> Value | None:
         """Return the value of a keyword, None where it is absent or undefined.
@@ -69,14 +58,11 @@ class Header:
         InputError
             Where the card holds no value of the forms of FITS 4.0, section 4.2.
         """
-        place = self._places.get(key.ljust(8).encode())
+        place = self._places.get(f"{key:<8}")
         if place is None:
             return None
-        return self._value(key, place)
-
-    def _value(self, key: str, place: int) -> Value | None:
-        card = self.raw[place : place + CARD].decode("latin-1")
-        if card[8:10] != "= ":
+        card = self._text[place : place + CARD]
+        if card[8:10] != "= " or key in ("COMMENT", "HISTORY", ""):
             return None
         text = card[10:].lstrip()
         if text.startswith("'"):
@@ -86,15 +72,15 @@ class Header:
     def _string(self, key: str, text: str, following: int) -> str:
         value = _quoted(key, text)
         # A long string: "&" at the end, the rest in CONTINUE cards.
-        while value.endswith("&") and self.raw[following : following + 8] == b"CONTINUE":
-            text = self.raw[following + 8 : following + CARD].decode("latin-1").lstrip()
+        while value.endswith("&") and self._text.startswith("CONTINUE", following):
+            text = self._text[following + 8 : following + CARD].lstrip()
             value = value[:-1] + _quoted(key, text)
             following += CARD
         return value
 
 
 def _quoted(key: str, text: str) -> str:
-    match = re.match(r"'((?:[^']|'')*)'", text)
+    match = _STRING.match(text)
     if not match:
         raise InputError("the string has no closing quote", "mend the header", key=key)
     return match[1].replace("''", "'").rstrip()

@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 from daskpar.errors import Fault, InputError
@@ -32,8 +33,8 @@ def parse_selector(text: str | int | Sequence[str | int]) -> Selector:
     InputError
         Where it is none of these.
     """
-    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
-        return text
+    if isinstance(text, Integral) and not isinstance(text, bool) and int(text) >= 0:
+        return int(text)
     parts = [part.strip() for part in text.split(",")] if isinstance(text, str) else text
     if isinstance(parts, Sequence) and 1 <= len(parts) <= 2 and parts[0] != "":
         name, version = parts[0], parts[1] if len(parts) == 2 else None

@@ -18,8 +18,9 @@ _TIME = re.compile(r"(\d\d):(\d\d)(?::(\d\d(?:\.\d*)?))?Z?")
 _WCS_KEY = re.compile(
     rb"(?:CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA)[12] *|(?:CD|PC)[12]_[12] *|PV[12]_\d+ *"
     rb"|(?:A|B|AP|BP)_(?:ORDER|DMAX|\d_\d) *|WAT[012]_\d+ *|(?:LON|LAT)POLE *"
-    rb"|RADE(?:SYS|CSYS) *|EQUINOX *|EPOCH *|WCSAXES *"
+    rb"|RADE(?:SYS|CSYS) *|EQUINOX *|EPOCH *"
 )
+# WCSAXES is left out: it may count axes of length 1 that the frame no longer has.
 _CELESTIAL = ("RA--", "DEC-", "GLON", "GLAT", "ELON", "ELAT")
 
 
@@ -48,7 +49,7 @@ def frame_meta(header: Header, primary: Header) -> FrameMeta:
     unreadable: list[str] = []
 
     def value(key: str) -> Value | None:
-        for source in (header, primary):
+        for source in dict.fromkeys((header, primary)):
             try:
                 if (found := source.get(key)) is not None:
                     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from numbers import Integral
 
 from daskpar.errors import InputError
 from daskpar.inputs.fits_file import Selector
@@ -57,7 +58,7 @@ def _is_hdu(wanted: PlaneFiles, root: str) -> bool:
         return not _FILE_LIKE.fullmatch(wanted) and not os.path.lexists(os.path.join(root, wanted))
     if isinstance(wanted, tuple) and len(wanted) == 2:
         return isinstance(wanted[1], int)
-    return isinstance(wanted, int)
+    return isinstance(wanted, Integral)
 
 
 def _same_version(selector: Selector, frame: Selector | None) -> Selector:

@@ -14,7 +14,6 @@ from daskpar.errors import InputError
 from daskpar.inputs.file_access import OpenFile, opened, read_exactly
 from daskpar.inputs.image_decode import inflate, untile
 from daskpar.inputs.image_record import ImageStack, PlaneName
-
 from daskpar.inputs.pixel_format import PixelFormat
 
 
@@ -95,6 +94,8 @@ def read_rows_raw(
     _check_rows(stack, start, stop)
     if out is None:
         out = np.empty((stop - start, columns), form.stored)
+    if out.shape != (stop - start, columns) or out.dtype != form.stored:
+        raise ValueError(f"out must be {(stop - start, columns)} {form.stored}, not {out.shape} {out.dtype}")
     offset = int(table.offset[frame]) + start * columns * form.stored.itemsize
     with unchanged(stack, frame, plane) as file:
         if read_exactly(file.fd, _bytes(out), offset) < out.nbytes:
@@ -179,7 +180,7 @@ def read_mask_rows(stack: ImageStack, frame: int, start: int, stop: int) -> NDAr
         # As unsigned numbers, so that the sign bit can be chosen like any other.
         unsigned = values.view(f"u{values.itemsize}")
         values = unsigned & unsigned.dtype.type(stack.dq_bits & ((1 << (8 * values.itemsize)) - 1))
-    return np.not_equal(values, 0)
+    return np.asarray(values != 0)
 
 
 def read_band(
@@ -189,10 +190,19 @@ def read_band(
 
     One file is open at a time. `out` is of the dtype of the plane; errors as `read_rows`.
     """
+    table = stack.plane(plane)
+    shape = (stop - start, stack.shape[1])
     if out is None:
-        out = np.empty((len(stack), stop - start, stack.shape[1]), stack.plane(plane).dtype)
+        out = np.empty((len(stack), *shape), table.dtype)
+    # One buffer for the stored numbers of all frames stays in the cache of the CPU.
+    raw = {form.stored: np.empty(shape, form.stored) for form in table.formats if table.sliceable}
     for frame in range(len(stack)):
-        read_rows(stack, frame, start, stop, plane=plane, out=out[frame])
+        form: PixelFormat = table.formats[table.format[frame]]
+        if form.stored in raw:
+            read_rows_raw(stack, frame, start, stop, plane=plane, out=raw[form.stored])
+            form.values(raw[form.stored], out[frame])
+        else:
+            read_rows(stack, frame, start, stop, plane=plane, out=out[frame])
     return out
 
 

@@ -165,9 +165,15 @@ class ImageStack:
         return self.data.dtype
 
     @property
+    def planes(self) -> tuple[PlaneName, ...]:
+        """Names of the planes that the stack has."""
+        names: tuple[PlaneName, ...] = ("data", "mask", "uncertainty")
+        return tuple(name for name in names if getattr(self, name) is not None)
+
+    @property
     def sliceable(self) -> bool:
         """Whether row bands of every plane can be read without decoding whole frames."""
-        return all(plane.sliceable for plane in (self.data, self.mask, self.uncertainty) if plane)
+        return all(self.plane(name).sliceable for name in self.planes)
 
     def plane(self, name: PlaneName = "data") -> Plane:
         """Return one plane of the record.

@@ -8,10 +8,10 @@ import os
 from typing import NamedTuple
 
 from daskpar.errors import Fault, InputError
-from daskpar.inputs.file_access import OpenFile, check_inflation, gzip_reader, is_gzip, opened, plain_reader
+from daskpar.inputs.file_access import OpenFile, check_inflation, is_gzip, opened, reader
 from daskpar.inputs.fits_checksum import verify_checksums
 from daskpar.inputs.fits_file import Hdu, Selector, axes, find, place
-from daskpar.inputs.fits_header import Header
+from daskpar.inputs.fits_header import Header, ReadAt
 from daskpar.inputs.image_files import Source
 from daskpar.inputs.image_meta import FrameMeta, frame_meta, wcs_cards
 from daskpar.inputs.image_record import Storage
@@ -64,21 +64,27 @@ def scan_file(source: Source, root: str, wanted: Selector | None, verify: bool =
     try:
         with opened(path) as file:
             zipped = is_gzip(file)
-            read_at = gzip_reader(file) if zipped else plain_reader(file)
-            hdu, primary = find(read_at, None if zipped else file.size, wanted)
-            try:
-                row = _row(source, file, hdu, primary, zipped)
-                if verify and not verify_checksums(read_at, hdu):
-                    row = row._replace(warnings=(*row.warnings, NO_CHECKSUM))
-                return row
-            except InputError as error:
-                fault = error.faults[0]
-                raise InputError(fault.what, fault.todo, place=place(hdu.number), key=fault.key) from None
+            with reader(file, zipped) as read_at:
+                return _scan(source, file, zipped, read_at, wanted, verify)
     except InputError as error:
         fault = error.faults[0]
         return Fault(fault.what, fault.todo, path, fault.place, fault.key)
     except OSError as error:
         return Fault(f"it cannot be read: {error.strerror}", "look at the file system", path)
+
+
+def _scan(
+    source: Source, file: OpenFile, zipped: bool, read_at: ReadAt, wanted: Selector | None, verify: bool
+) -> Scanned:
+    hdu, primary = find(read_at, None if zipped else file.size, wanted)
+    try:
+        row = _row(source, file, hdu, primary, zipped)
+        if verify and not verify_checksums(read_at, hdu):
+            row = row._replace(warnings=(*row.warnings, NO_CHECKSUM))
+        return row
+    except InputError as error:
+        fault = error.faults[0]
+        raise InputError(fault.what, fault.todo, place=place(hdu.number), key=fault.key) from None
 
 
 def _row(source: Source, file: OpenFile, hdu: Hdu, primary: Header, zipped: bool) -> Scanned:

@@ -58,7 +58,7 @@ def check_shape(
             what = f"the {name} is {row.shape[1]} x {row.shape[0]}, the frames are {shape[1]} x {shape[0]}"
             faults.append(Fault(what, "give one of the same shape", path, f"[{row.hdu}]", name))
         elif integers and dtype.kind not in "iu":
-            what, todo = f"bits are chosen, but the mask is {dtype}", "leave dq_bits out, or name the DQ extension"
+            what, todo = f"bits are chosen, but the mask is {dtype}", "drop dq_bits, or name the DQ extension"
             faults.append(Fault(what, todo, path, f"[{row.hdu}]", name))
     if faults:
         raise InputError(faults=first_five(faults))

@@ -63,7 +63,7 @@ def _transform(
             if to_sky:
                 return np.asarray(full.all_pix2world(points, 0))
             return np.asarray(full.all_world2pix(points, 0, quiet=True))
-        core = wcs.Wcsprm(header=cards, naxis=2)
+        core = wcs.Wcsprm(header=cards)
         return np.asarray(core.p2s(points, 0)["world"] if to_sky else core.s2p(points, 0)["pixcrd"])
     except (wcs.WcsError, ValueError) as error:
         frame = stack.wcs_texts.index(text)

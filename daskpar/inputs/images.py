@@ -51,8 +51,8 @@ __all__ = [
     "wcs_shifts",
 ]
 
-#: Files scanned by one thread at a time, and the seconds a file above which several threads pay.
-_PART = 64
+#: Files that are timed first, and the seconds a file above which several threads pay.
+_PROBE = 64
 _SLOW = 0.0005
 
 
@@ -142,17 +142,19 @@ def scan_sources(
         With the first five faults, after all files were looked at.
     """
 
-    def some(part: Sequence[Source]) -> list[Scanned | Fault]:
-        return [scan_file(source, root, wanted, verify) for source in part]
+    def scan(source: Source) -> Scanned | Fault:
+        return scan_file(source, root, wanted, verify)
 
     unique = list(dict.fromkeys(sources))
     begin = time.perf_counter()
-    found = some(unique[:_PART])
-    # On a local disk the interpreter is the limit and threads only hinder each other.
-    slow = time.perf_counter() - begin > _SLOW * len(found)
-    parts = [unique[i : i + _PART] for i in range(_PART, len(unique), _PART)]
-    with ThreadPoolExecutor(max_workers=max(1, threads) if slow else 1) as pool:
-        found += [row for part in pool.map(some, parts) for row in part]
+    first = 1 if verify else _PROBE
+    found = [scan(source) for source in unique[:first]]
+    # On a local disk the interpreter is the limit, and threads would only hinder each other.
+    if time.perf_counter() - begin < _SLOW * len(found):
+        found += map(scan, unique[first:])
+    else:
+        with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
+            found += pool.map(scan, unique[first:])
     faults = [row for row in found if isinstance(row, Fault)]
     if faults:
         raise InputError(faults=first_five(faults))

@@ -68,6 +68,8 @@ class PixelFormat(NamedTuple):
         """
         if out is None:
             out = np.empty(raw.shape, self.dtype)
+        if out.shape != raw.shape or out.dtype != self.dtype:
+            raise ValueError(f"out must be {raw.shape} {self.dtype}, not {out.shape} {out.dtype}")
         if self.offset_integer:
             # Flipping the top bit adds half the range, without overflow.
             unsigned = out.view(f"u{raw.itemsize}")
@@ -75,10 +77,12 @@ class PixelFormat(NamedTuple):
             unsigned ^= unsigned.dtype.type(1 << (8 * raw.itemsize - 1))
             return out
         out[...] = raw
-        if self.bscale != 1:
-            out *= self.bscale
-        if self.bzero != 0:
-            out += self.bzero
+        # A scale that overflows gives infinities, in silence: statistics leave them out and count them.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.bscale != 1:
+                out *= self.bscale
+            if self.bzero != 0:
+                out += self.bzero
         if self.blank is not None:
             out[raw == self.blank] = np.nan
         return out

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Size = Annotated[int, Field(ge=8, le=100_000)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -50,6 +50,13 @@ class SyntheticImages(BaseModel):
     read_noise: Annotated[NotNegative, Field(description="adu")] = 5.0
     cosmic_rays: Annotated[int, Field(ge=0, le=1_000_000, description="a frame")] = 20
     bad_pixels: Annotated[int, Field(ge=0, description="the same in all frames; they read 0")] = 50
+
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SyntheticImages:
+        if self.flux_min > self.flux_max:
+            raise ValueError("flux_min must not exceed flux_max")
+        return self
 
 
 class SyntheticFrame(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskpar.errors import OutputError
+from daskpar.atomic import output_errors, replacing
 from daskpar.inputs import synthetic
 from daskpar.inputs.fits_header import BLOCK
 from daskpar.inputs.synthetic import SyntheticImages, synthetic_frame
@@ -50,13 +50,10 @@ def write_synthetic(
     """
     base = Path(folder).absolute()
     names = [base / f"frame_{frame:05d}.fits" for frame in range(spec.n_frames)]
-    try:
+    with output_errors(base):
         base.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            list(pool.map(lambda frame: _write(spec, frame, seed, names[frame]), range(spec.n_frames)))
-        _sync_folder(base)
-    except OSError as error:
-        raise OutputError(f"synthetic frames cannot be written: {error.strerror}", path=base) from None
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        list(pool.map(lambda frame: _write(spec, frame, seed, names[frame]), range(spec.n_frames)))
     return [str(name) for name in names]
 
 
@@ -68,17 +65,10 @@ def _write(spec: SyntheticImages, frame: int, seed: int | None, path: Path) -> N
     if _is_there(path, header, length):
         return
     pixels = _stored(synthetic_frame(spec, frame, seed).data)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(header)
-            file.write(pixels.data)
-            file.write(bytes(length - file.tell()))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, size=length) as temporary, open(temporary, "wb") as file:
+        file.write(header)
+        file.write(pixels.data)
+        file.write(bytes(length - file.tell()))
 
 
 def _is_there(path: Path, header: bytes, length: int) -> bool:
@@ -94,14 +84,6 @@ def _stored(data: NDArray[Any]) -> NDArray[Any]:
     if data.dtype == np.uint16:
         return (data ^ np.uint16(0x8000)).astype(">u2")
     return data.astype(">f4")
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _header(spec: SyntheticImages, frame: int, seed: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Recipes that must be refused: every one with its place, what is wrong and what to do, and nothing executed."""
+"""Recipes that must be refused: each with its place, what is wrong and what to do, and nothing executed."""
 
 import os
 import sys
@@ -66,6 +66,8 @@ BAD = {
     "empty key": ("? \n: b\n", "5:", "is not text"),
     "leading zero": ("options: {frame_stats: {sigma: 03}}\n", "5:32", "begins with a zero"),
     "overflow": ("options: {frame_stats: {sigma: 1e999}}\n", "5:32", "too large"),
+    "long key": ("k" * 300 + ": 1\n", "5:1", "more than 200 characters"),
+    "many words": ("# " + "x " * 70_000 + "\n", "1:1", "more than 60000 words"),
     # the recipe
     "unknown key": ("outpts: []\n", "5:1 outpts", "did you mean 'outputs'?"),
     "key of a profile": ("partition: long\n", "5:1 partition", "move it to a profile"),
@@ -104,7 +106,11 @@ BAD = {
     "option fraction": ("options: {combine: {maxiters: 2.5}}\n", "options.combine.maxiters", "whole number"),
     "option below": ("options: {combine: {sigma: -1}}\n", "options.combine.sigma", "above 0"),
     "option NaN": ("options: {combine: {sigma: .nan}}\n", "options.combine.sigma", "is not allowed"),
-    "option choice": ("options: {combine: {method: meen}}\n", "options.combine.method", "did you mean 'mean'?"),
+    "option choice": (
+        "options: {combine: {method: meen}}\n",
+        "options.combine.method",
+        "did you mean 'mean'?",
+    ),
     "option empty": ("options: {combine: {method: }}\n", "options.combine.method", "mean"),
     "option of a validator": ("options: {edges: [3, 1]}\n", "options.edges", "sort them"),
     "option in a list": ("options: {edges: [1, x]}\n", "5:22 options.edges[1]", "not a number"),
@@ -149,6 +155,26 @@ def test_a_bad_recipe_is_refused(name, tmp_path, monkeypatch):
     assert refusal.value.exit_code == 2
     assert os.listdir() == ["r.yaml"]
     assert set(sys.modules) - modules <= {"encodings.utf_16", "encodings.latin_1"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"key{i}: 1\n" for i in range(5000)),
+        "options:\n" + "".join(f"  key{i}: 1\n" for i in range(5000)),
+        "options: {edges: [" + "x, " * 10_000 + "]}\n",
+        "outputs: [" + "a.txt, " * 10_000 + "]\n",
+        "\ta: 1\n" * 10_000,
+        "".join(f"{i}: 1\n" for i in range(5000)),
+    ],
+    ids=["keys", "options", "values", "outputs", "tabs", "numbers"],
+)
+def test_thousands_of_faults_stay_readable(text, tmp_path):
+    (tmp_path / "r.yaml").write_text(GOOD + text)
+    with pytest.raises(RecipeError) as refusal:
+        Recipe.load(tmp_path / "r.yaml", (), lookup, analysis_names=NAMES, suffixes=SUFFIXES)
+    assert 1 < len(refusal.value.faults) < 160
+    assert len(str(refusal.value)) < 40_000
 
 
 def test_there_are_enough_of_them():

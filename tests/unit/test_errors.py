@@ -31,7 +31,10 @@ def test_exit_codes(kind):
         (Fault("is wrong", "mend it"), "is wrong; mend it"),
         (Fault("is wrong", "mend it", "r.yaml"), "r.yaml: is wrong; mend it"),
         (Fault("is wrong", "mend it", "r.yaml", "3:7"), "r.yaml:3:7: is wrong; mend it"),
-        (Fault("is wrong", "mend it", "r.yaml", "3:7", "options.k"), "r.yaml:3:7 options.k: is wrong; mend it"),
+        (
+            Fault("is wrong", "mend it", "r.yaml", "3:7", "options.k"),
+            "r.yaml:3:7 options.k: is wrong; mend it",
+        ),
         (Fault("is short", "", "m13.fits", "[SCI,2]", "NAXIS1"), "m13.fits[SCI,2] NAXIS1: is short"),
         (Fault("is wrong", "mend it", key="--set options.k"), "--set options.k: is wrong; mend it"),
     ],

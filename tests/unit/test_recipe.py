@@ -1,14 +1,21 @@
 """Recipes: loading, --set, defaults, the canonical text and the digest."""
 
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sample_analysis import ANALYSIS, NAMES, SUFFIXES, lookup
 
-from daskpar.errors import RecipeError
+from daskpar.analysis import analysis_names, load_analysis
+from daskpar.errors import Fault, InputError, RecipeError
+from daskpar.outputs.names import FORMATS
 from daskpar.recipe import Recipe, difference
+from daskpar.settings.schema import schema_name
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 TEXT = """\
 name: m13
@@ -87,7 +94,11 @@ def test_the_digest_follows_the_meaning_not_the_notation(path, tmp_path):
 @pytest.mark.parametrize(
     ("assignment", "key", "value"),
     [
-        ("options.combine.sigma=3", "combine", {"sigma": 3.0, "maxiters": 5, "method": "median", "weights": False}),
+        (
+            "options.combine.sigma=3",
+            "combine",
+            {"sigma": 3.0, "maxiters": 5, "method": "median", "weights": False},
+        ),
         ("options.edges=[1, 2, 4]", "edges", [1.0, 2.0, 4.0]),
         ("options.combine=null", "combine", None),
         ("options.frame_stats.maxiters=null", "frame_stats", {"sigma": 3.0, "maxiters": None}),
@@ -108,17 +119,26 @@ def test_later_settings_win_and_the_file_is_untouched(path):
     [
         ("options.combine.sigma=three", "--set options.combine.sigma: 'three' is not a number"),
         ("options.combine.sigm=3", "--set options.combine.sigm: unknown key 'sigm'; did you mean 'sigma'?"),
-        ("options.combine={sigm: 3}", "--set options.combine.sigm: unknown key 'sigm'; did you mean 'sigma'?"),
+        (
+            "options.combine={sigm: 3}",
+            "--set options.combine.sigm: unknown key 'sigm'; did you mean 'sigma'?",
+        ),
         ("options.combine.weights=yes", "--set options.combine.weights: 'yes' is a text here; write true or"),
         ("options.combine.sigma=", "--set options.combine.sigma: has no value"),
-        ("options.combine.sigma=[1", "--set options.combine.sigma: a bracket is not closed"),
+        ("options.combine.sigma=[1", "--set options.combine.sigma: a quote or bracket is not closed"),
         ("options.combine.sigma=!!int 3", "--set options.combine.sigma: the tag"),
         ("options.combine.sigma=1\n2", "--set options.combine.sigma: has no value on its line"),
-        ("options.combine.sigma.x=1", "--set options.combine.sigma.x: stands below a value that is no mapping"),
+        (
+            "options.combine.sigma.x=1",
+            "--set options.combine.sigma.x: stands below a value that is no mapping",
+        ),
         ("options.combine.sigma", "--set: 'options.combine.sigma' is not of the form key=value"),
         ("=3", "--set: '=3' is not of the form"),
         ("a..b=3", "--set: 'a..b=3' is not of the form"),
-        ("analysis=image_stat", "--set analysis: there is no analysis 'image_stat'; did you mean 'image_stats'?"),
+        (
+            "analysis=image_stat",
+            "--set analysis: there is no analysis 'image_stat'; did you mean 'image_stats'?",
+        ),
         ("outputs=[a.txt]", "--set outputs[0]: 'a.txt' has no known suffix"),
         ("name=01", "--set name: 01 begins with a zero"),
         ("name=a # b", "--set name: "),
@@ -128,6 +148,26 @@ def test_a_wrong_set_names_itself(path, assignment, message):
     faults = refused(path, assignment)
     assert len(faults) == 1
     assert faults[0].startswith(message)
+
+
+def test_later_faults_are_given_their_place(path):
+    recipe = load(path, "options.combine.sigma=3")
+    error = InputError(
+        faults=[
+            Fault("no file matches", key="inputs.files[1]"),
+            Fault("is too small", key="options.combine.sigma"),
+            Fault("has no HDU 2", path="a.fits", key="NAXIS"),
+            Fault("is gone"),
+        ]
+    )
+    placed = pickle.loads(pickle.dumps(recipe)).located(error)
+    assert type(placed) is InputError
+    assert str(placed).splitlines() == [
+        f"{path}:4:24 inputs.files[1]: no file matches",
+        "--set options.combine.sigma: is too small",
+        "a.fits NAXIS: has no HDU 2",
+        "is gone",
+    ]
 
 
 def test_an_analysis_without_options(path):
@@ -169,7 +209,8 @@ def test_inputs_of_an_analysis(model, inputs, resolved):
 
 
 @pytest.mark.parametrize(
-    ("model", "inputs"), [(_Whole, {"grid": {}}), (_Nothing, {"files": "x"}), (_Own, {"hdus": 1, "file": "x"})]
+    ("model", "inputs"),
+    [(_Whole, {"grid": {}}), (_Nothing, {"files": "x"}), (_Own, {"hdus": 1, "file": "x"})],
 )
 def test_inputs_an_analysis_does_not_know(model, inputs):
     analysis = SimpleNamespace(name="a", options=None, inputs=model)
@@ -192,6 +233,39 @@ def test_what_changed(path):
     ]
 
 
-def test_plain_data_that_is_no_json():
-    with pytest.raises(RecipeError, match="options"):
-        Recipe.from_data({"name": "a", "analysis": "image_stats", "options": {"edges": object()}}, lookup)
+def test_a_mapping_may_hold_paths_and_arrays():
+    data = {
+        "name": "a",
+        "analysis": "image_stats",
+        "inputs": {"files": (Path("a.fits"), "b.fits")},
+        "options": {"edges": np.array([1.0, 2.0]), "frame_stats": {"maxiters": np.int64(3)}},
+    }
+    recipe = Recipe.from_data(data, lookup)
+    assert recipe.inputs == {"files": ["a.fits", "b.fits"]}
+    assert recipe.options["edges"] == [1.0, 2.0]
+    assert recipe.options["frame_stats"]["maxiters"] == 3
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"x", print])
+def test_a_mapping_that_no_file_can_hold(value):
+    with pytest.raises(RecipeError, match="what no file can hold"):
+        Recipe.from_data({"name": "a", "analysis": "image_stats", "options": {"edges": value}}, lookup)
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_recipes(recipe):
+    loaded = Recipe.load(recipe, (), load_analysis, analysis_names=analysis_names(), suffixes=FORMATS)
+    assert Recipe.from_data(loaded.data(), load_analysis, suffixes=FORMATS).digest() == loaded.digest()
+    hint = recipe.read_text().splitlines()[0]
+    assert hint == f"# yaml-language-server: $schema=../daskpar/schemas/{schema_name(loaded.analysis)}"
+
+
+@pytest.mark.parametrize(
+    "name", ["os;ls", "../x", "a b", "a:", ":b", "a..b", "a:b:c", "a" * 300, 3, None, ["a"]]
+)
+def test_nothing_is_looked_up_by_a_name_that_is_none(name):
+    def never(name):
+        raise AssertionError(name)
+
+    with pytest.raises(RecipeError, match="analysis"):
+        Recipe.from_data({"name": "a", "analysis": name}, never)

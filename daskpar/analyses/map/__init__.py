@@ -46,7 +46,7 @@ def open_items(inputs: Mapping[str, Any], where: Where) -> tuple[Any, ...]:
     files, grid = inputs.get("files"), inputs.get("grid")
     if (files is None) == (grid is None):
         raise RecipeError("map needs files, or a grid of parameters", "give one of the two", key="inputs")
-    if files is not None:
+    if grid is None:
         return describe_files(where.resolve(files), where.root)
     values = {name: value if isinstance(value, list) else [value] for name, value in grid.items()}
     return tuple(dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values()))
@@ -69,6 +69,12 @@ def _more(options: MapOptions, dataset: xr.Dataset) -> Any:
     return more(options, dataset)
 
 
+def cost(record: tuple[Any, ...], options: MapOptions) -> dict[str, Any]:
+    """Return what a run will cost; what the function takes for an item is not known."""
+    sizes = [item.size for item in record if isinstance(item, FileItem)]
+    return {"items": len(record), "input_files": len(sizes), "read_bytes": sum(sizes)}
+
+
 ANALYSIS = Analysis(
     build=_build,
     options=MapOptions,
@@ -76,4 +82,6 @@ ANALYSIS = Analysis(
     identity=identity,
     more=_more,
     code=lambda options: [options.function],
+    cost=cost,
+    outputs=("table.ecsv",),
 )

@@ -2,9 +2,9 @@
 
 Plain numpy, no dask: the same functions serve every version of the analysis.
 
-A partial holds the rows of some items. ``index`` (n,) int64 are their places in the list of items, ``error`` (n,) str
-what each raised or ``""``. A column `c` is ``value:c`` (m, ...) for the m rows that have it, ``rows:c`` (m,) int64
-their places in this partial, and ``unit:c``, a FITS unit string, if it has a unit.
+A partial holds the rows of some items. ``index`` (n,) int64 are their places in the list of items, ``error``
+(n,) str what each raised or ``""``. A column `c` is ``value:c`` (m, ...) for the m rows that have it,
+``rows:c`` (m,) int64 their places in this partial, and ``unit:c``, a FITS unit string, if it has a unit.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def partial(
     Parameters
     ----------
     function : callable
-        Returns a dict of columns, or one value, which becomes the column ``value``. Values are numbers, strings,
-        booleans, quantities or arrays of a fixed shape.
+        Returns a dict of columns, or one value, which becomes the column ``value``. Values are numbers,
+        strings, booleans, quantities or arrays of a fixed shape.
     items : sequence
         What it is called with.
     index : sequence of int
@@ -87,9 +87,7 @@ def partial(
     return {"index": np.asarray(index, np.int64), "error": np.asarray(errors, np.str_), **columns}
 
 
-def _row(
-    function: Callable[[Any], Any], item: Any, retries: int
-) -> tuple[dict[str, Any], Exception | None]:
+def _row(function: Callable[[Any], Any], item: Any, retries: int) -> tuple[dict[str, Any], Exception | None]:
     for attempt in range(retries + 1):
         try:
             value = function(item)
@@ -122,8 +120,7 @@ def _columns(rows: Sequence[Mapping[str, Any]], items: Sequence[Any]) -> dict[st
         if not having:
             continue
         unit, values = _without_unit([rows[i][name] for i in having])
-        where = {"name": name, "items": [items[i] for i in having]}
-        found[f"value:{name}"] = _stacked(values, **where)
+        found[f"value:{name}"] = _stacked(values, name, [items[i] for i in having])
         found[f"rows:{name}"] = np.asarray(having, np.int64)
         if unit:
             found[f"unit:{name}"] = np.asarray(unit)
@@ -188,7 +185,9 @@ def _merged(name: str, parts: Sequence[Partial], n_items: int) -> Column:
                 "return the same kind of value for every item",
             )
     dtype = np.result_type(*arrays)
-    values = np.full((n_items, *first.shape[1:]), np.nan if dtype.kind in "fc" else np.zeros((), dtype), dtype)
+    values = np.full(
+        (n_items, *first.shape[1:]), np.nan if dtype.kind in "fc" else np.zeros((), dtype), dtype
+    )
     missing = np.ones(n_items, bool)
     for part, array in zip(having, arrays, strict=True):
         places = part["index"][part[f"rows:{name}"]]

@@ -1,24 +1,25 @@
 """One function over many items, as a dask graph of durable blocks.
 
-Graph: a block for each run of `items_per_block` items, each holding its own items and nothing else; one node above
-them merges the columns. Tasks: blocks + 1. Memory a task: what the function needs for one item, and the rows.
+Graph: a block for each run of `items_per_block` items, each holding its own items and nothing else; one node
+above them merges the columns. Tasks: blocks + 1. Memory a task: what the function needs for one item, and
+the rows.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
-from dask.delayed import Delayed, delayed
+from dask.delayed import Delayed
 
 from daskpar.analyses.map import kernel
-from daskpar.durable import Stage, code_digest, durable
+from daskpar.durable import Stage, code_digest, collect, durable
 from daskpar.errors import RecipeError, UsageError
 from daskpar.inputs.files import FileItem, unchanged
 
@@ -45,13 +46,13 @@ def map(
     Parameters
     ----------
     function : callable
-        Called with one item. Returns a dict of columns, or one value, which becomes the column ``value``: numbers,
-        strings, booleans, quantities, or arrays of a fixed shape.
+        Called with one item. Returns a dict of columns, or one value, which becomes the column ``value``:
+        numbers, strings, booleans, quantities, or arrays of a fixed shape.
     items : sequence
         Files, parameters, or anything else that can be pickled.
     on_error : {"raise", "record"}
-        ``"raise"`` ends with the first failure and names its item; ``"record"`` keeps failures as rows, with their
-        message in the column ``error`` and the other columns masked.
+        ``"raise"`` ends with the first failure and names its item; ``"record"`` keeps failures as rows, with
+        their message in the column ``error`` and the other columns masked.
     retries : int
         How often a failed item is tried again at once.
     items_per_block : int, optional
@@ -74,7 +75,7 @@ def map(
     work = MapWork(function, on_error, retries)
     listed = list(items)
     blocks = block_nodes(work, listed, range(len(listed)), items_per_block)
-    return delayed(_table, pure=True)(blocks, [shown(item) for item in listed], on_error)
+    return collect(_table, blocks, [shown(item) for item in listed], on_error)
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,10 @@ def block_nodes(
     work: MapWork, items: Sequence[Any], index: Sequence[int], items_per_block: int | None, attempt: int = 1
 ) -> list[Delayed]:
     """Return a durable node for each block of the chosen items, those at `index`."""
-    nodes = []
+    nodes, identity = [], work.identity
     for start, stop in partition(len(index), items_per_block):
         chunk = Chunk([items[i] for i in index[start:stop]], list(index[start:stop]))
-        key = [*work.identity, attempt, chunk.index, [_identity(item) for item in chunk.items]]
+        key = [*identity, attempt, chunk.index, [_identity(item) for item in chunk.items]]
         label = f"map {shown(chunk.items[0])}" + (f" and {stop - start - 1} more" if stop - start > 1 else "")
         nodes.append(durable(map_block, work, chunk, key=key, label=label))
     return nodes
@@ -149,7 +150,7 @@ def shown(item: Any) -> str | float | bool:
     if isinstance(item, FileItem):
         return item.name
     if isinstance(item, os.PathLike):
-        return os.fspath(item)
+        return str(os.fspath(item))
     if isinstance(item, str | bool | int | float):
         return item
     try:
@@ -168,7 +169,9 @@ def _identity(item: Any) -> Any:
     return item
 
 
-def build(record: Sequence[Any], options: MapOptions, function: Callable[[Any], Any]) -> Iterator[Stage]:
+def build(
+    record: Sequence[Any], options: MapOptions, function: Callable[[Any], Any]
+) -> Generator[Stage, xr.Dataset, None]:
     """Yield the stage of all items, then, for each further round, one of those that failed.
 
     The stage of a later round holds all earlier blocks too, which are stored by then and only loaded.
@@ -176,13 +179,15 @@ def build(record: Sequence[Any], options: MapOptions, function: Callable[[Any], 
     work = MapWork(function, options.on_error, options.retries)
     items = [shown(item) for item in record]
     blocks = block_nodes(work, record, range(len(record)), options.items_per_block)
-    dataset = yield Stage("items", delayed(_dataset)(blocks, items, options.on_error))
+    dataset = yield Stage("items", collect(_dataset, blocks, items, options.on_error))
     for attempt in range(2, options.rounds + 1):
         failed = np.flatnonzero(dataset["error"].values != "").tolist() if "error" in dataset else []
         if not failed:
             return
         blocks = [*blocks, *block_nodes(work, record, failed, 1, attempt)]
-        dataset = yield Stage(f"failed items, round {attempt}", delayed(_dataset)(blocks, items, options.on_error))
+        dataset = yield Stage(
+            f"failed items, round {attempt}", collect(_dataset, blocks, items, options.on_error)
+        )
 
 
 def more(options: MapOptions, dataset: xr.Dataset) -> dict[str, Any] | None:

@@ -1,0 +1,58 @@
+"""From positions to a layout: what is measured on a catalog before it is cut into cells."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskpar.analyses.pair_counts.kernel.binning import Binning
+from daskpar.analyses.pair_counts.kernel.cells import Layout
+from daskpar.analyses.pair_counts.kernel.layout import choose_layout, typical_density
+
+Floats = NDArray[np.float64]
+
+
+def along_axes(positions: Floats, binning: Binning) -> Floats:
+    """Positions along the grid's axes, shape (n, 3): the line of sight last. A view where nothing changes."""
+    return positions if binning.axes == (0, 1, 2) else positions[:, binning.axes]
+
+
+def lay_out(
+    one: Floats, two: Floats | None, binning: Binning, boxsize: tuple[float, float, float] | None = None
+) -> Layout:
+    """Choose the cells for a count in memory.
+
+    Parameters
+    ----------
+    one, two : float64, shape (n, 3)
+        Samples, in the caller's x, y, z; unit vectors for ``theta``. ``two`` is None where a sample is paired with
+        itself.
+    binning : Binning
+    boxsize : 3 floats, optional
+        Lengths of the periodic box along x, y and z; 0 where an axis is not periodic.
+
+    Raises
+    ------
+    ValueError
+        A periodic box for ``theta`` or the midpoint; separations beyond half the box; positions that span more.
+    """
+    periods = (0.0, 0.0, 0.0) if boxsize is None else boxsize
+    if any(periods) and (binning.midpoint or binning.metric == "theta"):
+        raise ValueError("a periodic box has no midpoint and no angles")
+    period = periods[binning.axes[2]]
+    if binning.metric == "rp_pi" and binning.signed and period and binning.reach[1] >= period / 2:
+        raise ValueError("signed separations of half the period have no sign")
+    samples = [sample for sample in (one, two) if sample is not None and len(sample)]
+    order = list(binning.axes)
+    low = np.min([sample.min(axis=0) for sample in samples] or [np.zeros(3)], axis=0)[order]
+    high = np.max([sample.max(axis=0) for sample in samples] or [np.zeros(3)], axis=0)[order]
+    plane, along, space = binning.reach
+    neighbours = one if two is None else two
+    return choose_layout(
+        low,
+        high,
+        binning.reach,
+        (periods[order[0]], periods[order[1]], periods[order[2]]),
+        points=max([len(sample) for sample in samples] or [0]),
+        density=typical_density(neighbours, min(max(plane, along), space)),
+    )
