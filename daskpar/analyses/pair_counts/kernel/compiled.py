@@ -1,14 +1,13 @@
-"""How the loops are compiled: without the interpreter's lock, cached on disk, IEEE division, no fastmath."""
+"""How the loops are compiled: as everywhere, and inlined where they stand inside other loops."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit
+from daskpar.compiled import compiled
 
-compiled: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")
-"""Decorator of loops."""
+__all__ = ["compiled", "inlined"]
 
-inlined: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+inlined: Callable[..., Any] = compiled(forceinline=True)
 """Decorator of what stands inside loops: vectors then stay in registers."""
