@@ -123,4 +123,6 @@ class OutputError(DaskparError):
 
 def printable(text: str) -> str:
     """Escape control characters, so that a file name cannot forge or break a message."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )

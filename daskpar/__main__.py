@@ -1,0 +1,6 @@
+"""``python -m daskpar``."""
+
+from daskpar.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Statistics over a stack of images: each frame's, and each pixel's over the frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from daskpar.analysis import Analysis, Where
+from daskpar.errors import RecipeError
+from daskpar.inputs.synthetic import SyntheticImages
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from daskpar.inputs.images import ImageStack
+
+Sigma = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+FilePattern = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageInputs(_Settings):
+    """Inputs of the analysis `image_stats`."""
+
+    files: FilePattern | tuple[FilePattern, ...] | None = Field(
+        None,
+        description="Paths or patterns of FITS files, an HDU behind them if wanted: night1/*.fits[SCI,1]",
+        examples=["data/M13_*.fits"],
+    )
+    synthetic: SyntheticImages | None = Field(None, description="Seeded artificial frames with known truth")
+    hdu: int | str | None = Field(None, description="HDU where no name says; default: the first image")
+    mask: JsonValue = Field(None, description="HDU of each file, or files, where pixels are not to be used")
+    dq_bits: int | tuple[int, ...] | None = Field(
+        None, description="Bits of the mask that count; default: all"
+    )
+    checksum: Literal["ignore", "verify"] = Field("ignore", description="Compare CHECKSUM and DATASUM first")
+
+
+class FrameStatsOptions(_Settings):
+    """Statistics of each frame."""
+
+    sigma: Sigma = Field(3.0, description="Clipping distance from the median, in standard deviations")
+    maxiters: int | None = Field(5, ge=1, description="Rounds of clipping; null: until nothing goes")
+    percentiles: tuple[Annotated[float, Field(ge=0, le=100)], ...] = Field(
+        (5.0, 25.0, 75.0, 95.0), description="Percent"
+    )
+
+
+class CombineOptions(_Settings):
+    """One image from all frames."""
+
+    method: Literal["mean", "median", "sum", "min", "max", "std", "var", "count", "percentile", "mad"] = (
+        Field("mean", description="What becomes of the values of a pixel")
+    )
+    rejection: Literal["none", "sigma_clip", "minmax", "percentile", "winsorized", "ccd_noise"] = Field(
+        "sigma_clip", description="Which values are left out first"
+    )
+    sigma: Sigma = Field(3.0, description="Distance of the bounds from the centre, in scales")
+    maxiters: int | None = Field(5, ge=1, description="Rounds of rejection; null: until nothing goes")
+    center: Literal["median", "mean"] = Field("median", description="Centre of the bounds")
+    scale: Literal["std", "mad_std"] = Field("std", description="Unit of the bounds")
+
+
+class ImageStatsOptions(_Settings):
+    """Options of the analysis `image_stats`."""
+
+    frame_stats: FrameStatsOptions | None = Field(
+        default_factory=FrameStatsOptions, description="Statistics of each frame; null: none"
+    )
+    combine: CombineOptions | None = Field(
+        default_factory=CombineOptions, description="One image from all frames; null: none"
+    )
+
+
+def open_images(inputs: Mapping[str, Any], where: Where) -> ImageStack:
+    """Return the record of the frames, from their headers; synthetic frames are written to scratch first."""
+    from daskpar.inputs.images import scan_images
+    from daskpar.inputs.synthetic_files import write_synthetic
+
+    chosen = ImageInputs.model_validate(inputs)
+    if (chosen.files is None) == (chosen.synthetic is None):
+        raise RecipeError("image_stats needs files, or synthetic frames", "give one of the two", key="inputs")
+    if chosen.synthetic is not None:
+        files, root = write_synthetic(chosen.synthetic, where.scratch / "frames"), where.scratch
+    else:
+        files, root = where.resolve(chosen.files), where.root
+    mask: Any = chosen.mask
+    return scan_images(files, chosen.hdu, mask, chosen.dq_bits, checksum=chosen.checksum, root=root)
+
+
+def warnings(record: ImageStack, options: ImageStatsOptions) -> list[str]:
+    """Return what is odd about frames and options: above all a clipping that can never reject anything."""
+    found = [str(warning) for warning in record.warnings]
+    clip = options.combine
+    if clip is not None and clip.rejection == "sigma_clip" and clip.scale == "std":
+        n = len(record)
+        # One value far from n - 1 equal ones: its distance from mean and median in their standard deviation.
+        reach = (n - 1) / math.sqrt(n) if clip.center == "mean" else n / math.sqrt(max(n - 1, 1))
+        if n > 1 and reach <= clip.sigma:
+            found.append(
+                f"with {n} frames no value lies more than {reach:.2f} sigma from the {clip.center}: "
+                f"sigma = {clip.sigma:g} rejects nothing"
+            )
+    return found
+
+
+# Reference costs, seconds a pixel value on one core: reading from the page cache, and the kernels.
+COMBINE_SECONDS, FRAME_SECONDS = 3e-9, 2e-8
+
+
+def cost(record: ImageStack, options: ImageStatsOptions) -> dict[str, Any]:
+    """Return what a run will cost: opens, bytes read, memory of a task, disk, seconds of one core."""
+    from daskpar.analyses.image_stats.with_dask.stack import row_bands
+    from daskpar.inputs.reading_plan import reading_plan
+
+    rows, columns = record.shape
+    values = len(record) * rows * columns
+    bands = row_bands(record)
+    height = bands[0][1] - bands[0][0]
+    reading = reading_plan(record, height)
+    combines, stats = options.combine is not None, options.frame_stats is not None
+    wide = 4 if record.dtype.itemsize <= 4 else 8
+    return {
+        "frames": f"{len(record)} of {rows} x {columns} {record.dtype}",
+        "input_opens": combines * len(bands) * len(record) + stats * len(record),
+        "kb_a_read": round(height * columns * record.dtype.itemsize / 1e3, 1),
+        "read_bytes": (combines + stats) * reading.read_bytes,
+        "task_memory_bytes": max(combines * len(record) * height * columns, stats * rows * columns * 3)
+        * wide,
+        "ledger_bytes": combines * rows * columns * (2 * wide + 12) + stats * len(record) * 256,
+        "core_seconds": values * (combines * COMBINE_SECONDS + stats * FRAME_SECONDS),
+    }
+
+
+def _build(record: ImageStack, options: ImageStatsOptions) -> xr.Dataset:
+    from daskpar.analyses.image_stats.with_dask import build
+
+    return build(record, options)
+
+
+def _combined(dataset: xr.Dataset) -> xr.Dataset:
+    """Select what lies on the pixel grid, and the frames that went into it."""
+    return dataset[[name for name in dataset.data_vars if "y" in dataset[name].dims]]
+
+
+def _frame_stats(dataset: xr.Dataset) -> xr.Dataset:
+    """Select the table over frames."""
+    names = {
+        name: str(name).removeprefix("frame_") for name in dataset.data_vars if "frame" in dataset[name].dims
+    }
+    return dataset[[*names]].rename({old: new for old, new in names.items() if old != new})
+
+
+ANALYSIS = Analysis(
+    build=_build,
+    options=ImageStatsOptions,
+    inputs=ImageInputs,
+    open_inputs=open_images,
+    identity=lambda record: record.identity(),
+    warnings=warnings,
+    cost=cost,
+    outputs=("combined.fits", "frame_stats.ecsv", "preview.png"),
+    select={"combined": _combined, "preview": _combined, "frame_stats": _frame_stats},
+)

@@ -1,0 +1,102 @@
+"""The bounds beyond which values are rejected, from median and moments of the values in use."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .compiled import LANES, MAD_TO_STD, Array, compiled
+from .mad import deviations
+from .options import CCD_NOISE, SIGMA_CLIP, WINSORIZED, Rejection
+from .state import Bounds, State
+from .winsorized import winsorized_std
+
+ULP = 2.0**-52
+
+
+@compiled
+def sigma_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
+    """Fill in the bounds of sigma clipping from median and moments.
+
+    The doubt is an upper limit to the error of (x - centre) - distance for an x near the bound: one
+    rounding of the pivot, and (n + a few) roundings relative to the root mean square deviation.
+    """
+    if rule.by_mad:
+        deviations(tile, lanes, s.first, s.last, s.pivot, b.mads, b.scratch)
+    widest = 0.0
+    for sigma in (rule.sigma_lower, rule.sigma_upper):
+        widest = max(widest, sigma) if sigma < np.inf else widest
+    for j in range(lanes):
+        n = np.float64(s.last[j] - s.first[j])
+        square, offset = s.sum2[j] / n, s.sum1[j] / n
+        rms = np.sqrt(square)
+        std = np.sqrt(max(square - offset * offset, 0.0))
+        scale = b.mads[j] * MAD_TO_STD if rule.by_mad else std
+        b.centre[j] = s.pivot[j] + offset if rule.about_mean else s.pivot[j]
+        b.lower[j] = scaled(rule.sigma_lower, scale)
+        b.upper[j] = scaled(rule.sigma_upper, scale)
+        b.doubt[j] = ULP * (4.0 * abs(s.pivot[j]) + (4.0 * n + 32.0) * (1.0 + widest) * (rms + scale))
+    for j in range(lanes):
+        square = s.sum2[j]
+        if not 1e-270 < square < 1e280:
+            # Equal values make exact bounds; squares that overflow or underflow make none at all.
+            low, high = tile[s.first[j] * LANES + j], tile[(s.last[j] - 1) * LANES + j]
+            b.doubt[j] = 0.0 if low == high else np.inf
+        elif rule.by_mad and b.mads[j] == 0.0 and not rule.about_mean:
+            # The middle values are equal: centre and bounds are exact.
+            b.doubt[j] = 0.0
+
+
+@compiled
+def percentile_bounds(lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
+    """Fractions of the median below and above it: Siril's and PixInsight's percentile clipping, one round."""
+    for j in range(lanes):
+        b.centre[j] = s.pivot[j]
+        b.lower[j], b.upper[j] = rule.low_fraction * abs(s.pivot[j]), rule.high_fraction * abs(s.pivot[j])
+
+
+@compiled
+def noise_bounds(lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
+    """Multiples of the noise of a CCD at the centre: IRAF's ccdclip.
+
+    noise^2 = (read_noise / gain)^2 + centre / gain + (sensitivity_noise centre)^2, in counts.
+    """
+    floor = (rule.read_noise / rule.gain) * (rule.read_noise / rule.gain)
+    for j in range(lanes):
+        centre = s.pivot[j]
+        if rule.about_mean:
+            centre += s.sum1[j] / np.float64(s.last[j] - s.first[j])
+        signal = max(centre, 0.0)
+        gain_noise = rule.sensitivity_noise * signal
+        noise = np.sqrt(floor + signal / rule.gain + gain_noise * gain_noise)
+        b.centre[j] = centre
+        b.lower[j], b.upper[j] = scaled(rule.sigma_lower, noise), scaled(rule.sigma_upper, noise)
+
+
+@compiled
+def scaled(sigma: float, scale: float) -> float:
+    """Return the product, infinite where sigma is: no bound, even for a scale of 0."""
+    return sigma * scale if sigma < np.inf else np.inf
+
+
+@compiled
+def winsorized_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
+    """Multiples of the winsorized standard deviation about the median; see `winsorized`."""
+    winsorized_std(tile, lanes, s, b.mads, b.scratch)
+    for j in range(lanes):
+        b.centre[j] = s.pivot[j]
+        b.lower[j], b.upper[j] = scaled(rule.sigma_lower, b.mads[j]), scaled(rule.sigma_upper, b.mads[j])
+
+
+@compiled
+def set_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
+    """Fill in the bounds of the rule in force."""
+    if rule.kind == SIGMA_CLIP:
+        sigma_bounds(tile, lanes, rule, s, b)
+        return
+    b.doubt[:lanes] = 0.0
+    if rule.kind == WINSORIZED:
+        winsorized_bounds(tile, lanes, rule, s, b)
+    elif rule.kind == CCD_NOISE:
+        noise_bounds(lanes, rule, s, b)
+    else:
+        percentile_bounds(lanes, rule, s, b)

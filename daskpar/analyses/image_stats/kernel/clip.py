@@ -1,0 +1,121 @@
+"""Rejecting values beyond bounds, for all pixels of a sorted tile.
+
+Values sorted, what is used are the ranks between two pointers. Bounds are made for all pixels at once;
+pixels in which something may lie beyond them are copied together, and only they go on, round by round, until
+nothing goes or ``maxiters`` rounds are over.
+
+Sigma clipping is that of `astropy.stats.sigma_clip` with ``axis=0``: a value on a bound stays, and the bounds of the
+last round judge all values once more, so that one lost in an earlier round can come back. A pixel
+with a value so close to a bound that rounding could decide is marked as unsure, to be settled in exact arithmetic.
+The other rules, in `bounds`, are decided in float64 and never take a value back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .bounds import set_bounds
+from .compiled import LANES, Array, compiled
+from .moments import moments
+from .options import SIGMA_CLIP, Rejection
+from .state import Bounds, Chunk, Few, State, gather, scatter, tile_state
+
+
+@compiled
+def near(tile: Array, j: int, edge: int, count: int, bound: float, doubt: float) -> bool:
+    """Whether rounding might have put a value next to ``edge`` on the wrong side of ``bound``.
+
+    ``edge`` is the first rank on the far side; the values on both sides of it are the ones closest to the bound.
+    """
+    if edge > 0 and not abs(tile[(edge - 1) * LANES + j] - bound) > doubt:
+        return True
+    return edge < count and not abs(tile[edge * LANES + j] - bound) > doubt
+
+
+@compiled
+def narrow(tile: Array, lanes: int, last_turn: bool, again: bool, few: Few, b: Bounds) -> bool:
+    """Move the ranks of the pixels still running to the values within the bounds; return whether any runs on.
+
+    Parameters
+    ----------
+    last_turn : bool
+        No further round follows.
+    again : bool
+        The last bounds of a pixel judge the values lost in earlier rounds too.
+    """
+    more = False
+    s = few.state
+    for j in range(lanes):
+        if not few.running[j]:
+            continue
+        first, last, count, c, lower, upper = s.first[j], s.last[j], few.total[j], b.centre[j], b.lower[j], b.upper[j]
+        f, e = first, last
+        while f < e and c - tile[f * LANES + j] > lower:
+            f += 1
+        while e > f and tile[(e - 1) * LANES + j] - c > upper:
+            e -= 1
+        if (f == first and e == last) or f == e or last_turn:
+            few.running[j] = False
+            while again and 0 < f <= first and c - tile[(f - 1) * LANES + j] <= lower:
+                f -= 1
+            while again and last <= e < count and tile[e * LANES + j] - c <= upper:
+                e += 1
+        doubt = b.doubt[j]
+        if doubt > 0.0:
+            low_doubt = lower < np.inf and near(tile, j, f, count, c - lower, doubt)
+            if low_doubt or (upper < np.inf and near(tile, j, e, count, c + upper, doubt)):
+                few.unsure[j], few.running[j] = True, False
+        more |= few.running[j]
+        s.first[j], s.last[j] = f, e
+    return more
+
+
+@compiled
+def list_active(tile: Array, lanes: int, s: State, b: Bounds, pixels: Array) -> int:
+    """List the pixels in which not all values lie within the bounds beyond doubt; return their number."""
+    first, last, centre, lower, upper, doubt = s.first, s.last, b.centre, b.lower, b.upper, b.doubt
+    active = 0
+    for j in range(lanes):
+        if last[j] > first[j]:
+            below = centre[j] - tile[first[j] * LANES + j] - lower[j]
+            above = tile[(last[j] - 1) * LANES + j] - centre[j] - upper[j]
+            clear = below < -doubt[j] and above < -doubt[j]
+            if not (clear or (doubt[j] == 0.0 and below <= 0.0 and above <= 0.0)):
+                pixels[active] = j
+                active += 1
+    return active
+
+
+@compiled
+def clip_tile(tile: Array, lanes: int, n: int, rule: Rejection, s: State, unsure: Array, b: Bounds, few: Few) -> None:
+    """Reject values of all pixels of a sorted tile.
+
+    On entry the ranks in ``s`` are those of all finite values; on return those used, with their moments.
+    """
+    work, state, active, turn, more = tile, s, lanes, 0, True
+    while True:
+        moments(work, active, state)
+        if not more:
+            break
+        set_bounds(work, active, rule, state, b)
+        if turn == 0:
+            active = list_active(tile, lanes, s, b, few.pixels)
+            if active == 0:
+                break
+            gather(tile, n, active, s, b, few)
+            work, state = few.tile, few.state
+        turn += 1
+        more = narrow(work, active, turn == rule.maxiters, rule.kind == SIGMA_CLIP, few, b)
+    scatter(active, s, few)
+    for k in range(active):
+        unsure[few.pixels[k]] = few.unsure[k]
+
+
+@compiled
+def clip_chunk(chunk: Chunk, n: int, pixels: int, rule: Rejection, b: Bounds, few: Few) -> None:
+    """Reject values of all pixels of a chunk."""
+    size = few.tile.size
+    for t in range((pixels + LANES - 1) // LANES):
+        at, lanes = t * LANES, min(LANES, pixels - t * LANES)
+        tile, s = chunk.ranked[t * size : (t + 1) * size], tile_state(chunk, at)
+        clip_tile(tile, lanes, n, rule, s, chunk.unsure[at : at + LANES], b, few)

@@ -1,0 +1,121 @@
+"""From the ranks that are used to the value of a pixel, its uncertainty, and who was rejected."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .compiled import LANES, Array, compiled
+from .mad import deviation
+from .state import Chunk, State, tile_state
+
+MEAN, MEDIAN, SUM, MIN, MAX, STD, VAR, COUNT, PERCENTILE, MAD = range(10)
+
+#: Standard error of a median in units of that of a mean, for normal noise and many values: sqrt(pi / 2).
+MEDIAN_FACTOR = 1.2533141373155003
+
+
+@compiled
+def quantile(tile: Array, j: int, first: int, last: int, percent: float) -> float:
+    """Percentile with linear interpolation between ranks (Hyndman & Fan 1996, type 7; numpy's default)."""
+    place = percent / 100.0 * (last - first - 1)
+    rank = int(place)
+    low = float(tile[(first + rank) * LANES + j])
+    if first + rank + 1 >= last:
+        return low
+    return low + (float(tile[(first + rank + 1) * LANES + j]) - low) * (place - rank)
+
+
+def quantile_of(ordered: Array, percent: float) -> float:
+    """Percentile of a sorted array, as `quantile`."""
+    place = percent / 100.0 * (ordered.size - 1)
+    rank = int(place)
+    low, high = float(ordered[rank]), float(ordered[min(rank + 1, ordered.size - 1)])
+    return low + (high - low) * (place - rank)
+
+
+@compiled
+def value(tile: Array, j: int, method: int, percent: float, s: State) -> float:
+    """Combined value of one pixel with at least one value used."""
+    first, last = s.first[j], s.last[j]
+    n = float(last - first)
+    if method == MEAN:
+        return float(s.pivot[j] + s.sum1[j] / n)
+    if method == MEDIAN:
+        return float(s.pivot[j])
+    if method == SUM:
+        return float(s.pivot[j] * n + s.sum1[j])
+    if method == MIN:
+        return float(tile[first * LANES + j])
+    if method == MAX:
+        return float(tile[(last - 1) * LANES + j])
+    if method == COUNT:
+        return n
+    if method == PERCENTILE:
+        return quantile(tile, j, first, last, percent)
+    if method == MAD:
+        return deviation(tile, j, first, last, s.pivot[j])
+    mean = s.sum1[j] / n
+    variance = max(s.sum2[j] / n - mean * mean, 0.0)
+    return float(variance if method == VAR else np.sqrt(variance))
+
+
+@compiled
+def finish_tile(
+    tile: Array, lanes: int, method: int, percent: float, s: State, combined: Array, uncertainty: Array
+) -> None:
+    """Store value and uncertainty of every pixel; NaN where no value is used."""
+    factor = MEDIAN_FACTOR if method == MEDIAN else 1.0
+    if method == MEAN:
+        for j in range(lanes):
+            combined[j] = s.pivot[j] + s.sum1[j] / np.float64(s.last[j] - s.first[j])
+    else:
+        for j in range(lanes):
+            combined[j] = value(tile, j, method, percent, s) if s.last[j] > s.first[j] else np.nan
+    for j in range(lanes):
+        n = np.float64(s.last[j] - s.first[j])
+        variance = max(s.sum2[j] - s.sum1[j] * (s.sum1[j] / n), 0.0) / (n - 1.0)
+        uncertainty[j] = np.sqrt(variance / n) * factor
+        if method == COUNT and n == 0.0:
+            combined[j] = 0.0
+
+
+@compiled
+def count_rejected(chunk: Chunk, n: int, size: int, pixels: int, low: Array, high: Array) -> None:
+    """Add the rejected values of a chunk to the table of frames, without those of pixels marked as unsure.
+
+    Parameters
+    ----------
+    chunk : Chunk
+        Values in frame order and sorted, with the ranks used.
+    n, size, pixels : int
+        Frames, values in a tile, pixels in the chunk.
+    low, high : ndarray of int64, shape (n,)
+        Values rejected below and above, of each frame; added to.
+    """
+    values, ranked, s = chunk.values, chunk.ranked, chunk.state
+    for i in range(pixels):
+        first, last, count = s.first[i], s.last[i], chunk.total[i]
+        if (first > 0 or last < count) and not chunk.unsure[i]:
+            base = i // LANES * size + i % LANES
+            spare_low, spare_high = first, count - last
+            below = ranked[base + max(first - 1, 0) * LANES]
+            above = ranked[base + min(last, n - 1) * LANES]
+            for frame in range(n):
+                x = values[base + frame * LANES]
+                if spare_low > 0 and x <= below:
+                    low[frame] += 1
+                    spare_low -= 1
+                elif spare_high > 0 and above <= x < np.inf:
+                    high[frame] += 1
+                    spare_high -= 1
+
+
+@compiled
+def finish_chunk(
+    chunk: Chunk, size: int, pixels: int, method: int, percent: float, combined: Array, uncertainty: Array
+) -> None:
+    """Store value and uncertainty of all pixels of a chunk."""
+    for t in range((pixels + LANES - 1) // LANES):
+        at, lanes = t * LANES, min(LANES, pixels - t * LANES)
+        tile, end = chunk.ranked[t * size : (t + 1) * size], at + lanes
+        finish_tile(tile, lanes, method, percent, tile_state(chunk, at), combined[at:end], uncertainty[at:end])

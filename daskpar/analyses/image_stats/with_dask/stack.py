@@ -1,0 +1,125 @@
+"""FITS files as one lazy array, in chunks of row bands of all frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from dask._task_spec import DataNode, Task, TaskRef
+from dask.highlevelgraph import HighLevelGraph
+
+from daskpar.analyses.image_stats.with_dask.blocks import runs
+from daskpar.inputs.image_read import read_mask_rows
+from daskpar.inputs.images import ImageStack, read_band, scan_images
+
+_PREFIX = "stack-"
+
+
+def open_stack(
+    files: Any,
+    hdu: Any = None,
+    mask: Any = None,
+    dq_bits: int | Sequence[int] | None = None,
+    uncertainty: Any = None,
+) -> xr.DataArray | xr.Dataset:
+    """Describe FITS images as one lazy array; headers are read, pixels are not.
+
+    Parameters
+    ----------
+    files : str, path or sequence of them
+        Names and globs, each with an HDU behind it if wanted: ``"night1/*.fits"``, ``"m31.fits[SCI,2]"``.
+    hdu : int, str or (str, int), optional
+        HDU where none is written behind a name; by default the first that holds an image.
+    mask, uncertainty : HDU or files, optional
+        An HDU of each frame's file, or a file for all, or one for each.
+    dq_bits : int or sequence of int, optional
+        Bits of the mask that count; by default all.
+
+    Returns
+    -------
+    xarray.DataArray
+        (frame, y, x), native byte order, in chunks of row bands of all frames; coordinates path, exposure
+        (s), mid_time (MJD) and filter; ``attrs`` unit and wcs_header. With a mask or uncertainty, a Dataset
+        of data, mask and uncertainty.
+
+    Raises
+    ------
+    daskpar.errors.InputError
+        Files are missing, malformed, or differ in shape or dtype.
+    """
+    record = scan_images(files, hdu, mask, dq_bits, uncertainty)
+    data = lazy_plane(record, "data")
+    planes = [name for name in ("mask", "uncertainty") if getattr(record, name) is not None]
+    if not planes:
+        return data
+    return xr.Dataset({"data": data, **{name: lazy_plane(record, name) for name in planes}})
+
+
+def lazy_plane(record: ImageStack, plane: str) -> xr.DataArray:
+    """Return one plane of a record as a lazy array in row bands of all frames."""
+    identity = record.identity()
+    source, name = f"frames-{identity}", f"{_PREFIX}{plane}-{identity}"
+    table = record.plane(plane)  # type: ignore[arg-type]
+    dtype = np.dtype(bool) if plane == "mask" else table.dtype
+    bands = list(row_bands(record, plane))
+    graph: dict[Any, Any] = {source: DataNode(source, record)}
+    for number, (start, stop) in enumerate(bands):
+        key = (name, 0, number, 0)
+        graph[key] = Task(key, read_plane, TaskRef(source), plane, start, stop)
+    chunks = ((len(record),), tuple(stop - start for start, stop in bands), (record.shape[1],))
+    array = da.Array(HighLevelGraph.from_collections(name, graph), name, chunks, dtype=dtype)
+    attrs = {"unit": record.unit, "wcs_header": record.wcs_header}
+    return xr.DataArray(
+        array, dims=("frame", "y", "x"), coords=frame_coordinates(record), attrs=attrs, name=plane
+    )
+
+
+def read_plane(record: ImageStack, plane: str, start: int, stop: int) -> Any:
+    """Read a band of rows of all frames of one plane, native (frames, rows, columns)."""
+    if plane == "mask":
+        return read_masks(record, start, stop)
+    return read_band(record, start, stop, plane=plane)  # type: ignore[arg-type]
+
+
+def read_masks(record: ImageStack, start: int, stop: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Read the masks of a band of rows of all frames, True where a pixel is not to be used."""
+    return np.stack([read_mask_rows(record, frame, start, stop) for frame in range(len(record))])
+
+
+def record_of(stack: xr.DataArray) -> ImageStack | None:
+    """Return the record behind an array that is still as `open_stack` made it, else None.
+
+    It is known by its dask name, which any arithmetic changes; attributes would survive arithmetic.
+    """
+    data = stack.data
+    name = getattr(data, "name", "")
+    if not isinstance(data, da.Array) or not name.startswith(_PREFIX + "data-"):
+        return None
+    node = data.dask.get("frames-" + name.rpartition("-")[2])
+    record = node() if callable(node) else None
+    return record if isinstance(record, ImageStack) else None
+
+
+def row_bands(record: ImageStack, plane: str = "data") -> list[tuple[int, int]]:
+    """Return the row bands in which a plane is read, a block each."""
+    rows, columns = record.shape
+    size = record.plane(plane).dtype.itemsize  # type: ignore[arg-type]
+    return list(runs(rows, len(record) * columns * size))
+
+
+def frame_coordinates(record: ImageStack) -> dict[str, Any]:
+    """Return path, HDU, exposure, mid-time and filter of each frame."""
+    return {
+        "path": ("frame", np.asarray(record.paths, np.str_)),
+        "hdu": ("frame", np.asarray(record.data.hdu)),
+        "exposure": ("frame", np.asarray(record.exposure), {"unit": "s"}),
+        "mid_time": (
+            "frame",
+            np.asarray(record.mid_time),
+            {"unit": "d", "description": "MJD (UTC) of mid-exposure"},
+        ),
+        "filter": ("frame", np.asarray(record.filter, np.str_)),
+    }

@@ -1,0 +1,148 @@
+"""What one task does: call the trial for a run of batches, check what it returns, leave a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskpar.analyses.monte_carlo.kernel import histogram, streams, tree, two_values
+from daskpar.errors import AnalysisError
+
+Floats = NDArray[np.float64]
+Trial = Callable[[np.random.Generator, int], Any]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The definition of the numbers: trial, seed, and how samples fall into batches.
+
+    Attributes
+    ----------
+    trial : callable
+        ``trial(rng, n)`` returns n numbers, or an (n, k) array. A trial that takes two values only may have
+        ``values``, the two in ascending order, and ``hits(rng, n)``, how many of n are the second.
+    seed : int
+        Not negative.
+    batch_size : int
+        Samples a batch.
+    n_samples : int
+        Samples in all. The last batch is short where they are no multiple.
+    """
+
+    trial: Trial
+    seed: int
+    batch_size: int
+    n_samples: int
+
+    @property
+    def n_batches(self) -> int:
+        """Number of batches, the short one included."""
+        return -(-self.n_samples // self.batch_size)
+
+    def size(self, batch: int) -> int:
+        """Number of samples of a batch."""
+        return min(self.batch_size, self.n_samples - batch * self.batch_size)
+
+
+def columns_of_batch(sampling: Sampling, batch: int, k: int | None = None) -> Floats:
+    """Values of one batch, one row a column of the trial's result.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        What to draw.
+    batch : int
+        Its number.
+    k : int
+        How many columns batch 0 had.
+
+    Returns
+    -------
+    (k, n) float64 array
+
+    Raises
+    ------
+    AnalysisError
+        If the trial raises, or returns another shape or something that is not real numbers.
+    """
+    n = sampling.size(batch)
+    with _blamed(sampling, batch):
+        result = sampling.trial(streams.generator(sampling.seed, batch), n)
+    values = np.asarray(result)
+    if values.dtype.kind not in "biuf":
+        raise _fault(sampling, batch, f"returned {values.dtype} instead of real numbers")
+    wanted = f"({n},) or ({n}, k)" if k is None else f"({n},)" if k == 1 else f"({n}, {k})"
+    if values.ndim not in (1, 2) or values.shape[0] != n or values.size == 0:
+        raise _fault(sampling, batch, f"returned an array of shape {values.shape} instead of {wanted}")
+    rows = values[None, :] if values.ndim == 1 else values.T
+    if k is not None and rows.shape[0] != k:
+        raise _fault(sampling, batch, f"returned an array of shape {values.shape} instead of {wanted}")
+    return np.ascontiguousarray(rows, dtype=np.float64)
+
+
+def bins_of_first_batch(sampling: Sampling, bins: int = histogram.BINS) -> dict[str, Any]:
+    """Bins from batch 0, see `kernel.histogram.make_bins`."""
+    columns = columns_of_batch(sampling, 0)
+    with _blamed(sampling, 0, "returned bad values"):
+        tree.partial(columns)
+    return histogram.make_bins(columns, bins)
+
+
+def node_of_run(sampling: Sampling, first: int, count: int, k: int, bins: tree.Bins | None) -> tree.Node:
+    """Node of the batches ``first .. first + count - 1``, an aligned run.
+
+    One batch and one histogram are in memory at a time.
+
+    Raises
+    ------
+    AnalysisError
+        Names the batch and the stream, so that it can be called again.
+    """
+    counts = None if bins is None else tree.empty_histogram(bins)
+    node = tree.merge(_leaves(sampling, first, count, k, bins, counts))
+    return node if counts is None else {**node, "histogram": counts}
+
+
+def _leaves(
+    sampling: Sampling,
+    first: int,
+    count: int,
+    k: int,
+    bins: tree.Bins | None,
+    counts: NDArray[np.int64] | None,
+) -> Iterator[tree.Node]:
+    hits = getattr(sampling.trial, "hits", None)
+    for batch in range(first, first + count):
+        if hits is not None:
+            n = sampling.size(batch)
+            found = hits(streams.generator(sampling.seed, batch), n)
+            yield two_values.partial(found, n, sampling.trial.values, bins, counts)  # type: ignore[attr-defined]
+            continue
+        columns = columns_of_batch(sampling, batch, k)
+        with _blamed(sampling, batch, "returned bad values"):
+            yield tree.partial(columns, bins, counts)
+
+
+@contextmanager
+def _blamed(sampling: Sampling, batch: int, verb: str = "") -> Iterator[None]:
+    """Turn any exception of the trial into one that says how to get it again."""
+    try:
+        yield
+    except Exception as fault:
+        text = f"{verb}: {fault}" if verb else f"raised {type(fault).__name__}: {fault}"
+        raise _fault(sampling, batch, text) from fault
+
+
+def _fault(sampling: Sampling, batch: int, what: str) -> AnalysisError:
+    name = getattr(sampling.trial, "__name__", type(sampling.trial).__name__)
+    stream = streams.replay_text(sampling.seed, batch)
+    return AnalysisError(
+        f"the trial {name} {what}",
+        f"call it again with rng = {stream} and n = {sampling.size(batch)}, or `daskpar run RUN --replay {batch}`",
+        key=f"batch {batch}",
+    )

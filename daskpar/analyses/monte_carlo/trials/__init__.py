@@ -1,0 +1,1 @@
+"""Trials that ship with daskpar: callables ``trial(rng, n)``, one idea a file."""

@@ -1,0 +1,93 @@
+"""What a worker does with a block of a run: compute, store, and answer with a receipt.
+
+The partial never travels: it goes to the ledger, and a few hundred bytes go back to the driver.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from daskpar import ledger
+from daskpar.durable import Durable
+from daskpar.durable_graph import ARRAY
+from daskpar.errors import AnalysisError
+
+PREVIEW_LIMIT = 4096
+
+
+@dataclass(frozen=True)
+class BlockWork:
+    """The function of every block's task.
+
+    Attributes
+    ----------
+    folder : str
+        The ledger.
+    preview : callable, optional
+        The analysis' preview of a partial for watchers.
+    again : callable, optional
+        Whether the running task was started before, on a worker that died. Then its record may be there
+        already.
+    """
+
+    folder: str
+    preview: Callable[[Any], Any] | None = None
+    again: Callable[[], bool] | None = None
+
+    def __call__(self, durable: Durable, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Compute and store one block; return its receipt."""
+        started = time.time()
+        stored = ledger.find(self.folder, durable.key) if self.again is not None and self.again() else None
+        if stored is not None:
+            return self._receipt(durable, stored, started, None)
+        partial = as_partial(durable(*args, **kwargs), durable.label)
+        computed = time.time()
+        stored = ledger.store(self.folder, durable.key, partial)
+        preview = limited_preview(self.preview(partial)) if self.preview is not None else None
+        return self._receipt(durable, stored, started, preview, computed - started)
+
+    def _receipt(
+        self, durable: Durable, stored: ledger.Stored, started: float, preview: Any, seconds: float = 0.0
+    ) -> dict[str, Any]:
+        return {
+            "key": durable.key,
+            "label": durable.label,
+            "stored": stored,
+            "bytes": stored.length,
+            "started": started,
+            "seconds": seconds,
+            "total_seconds": time.time() - started,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "thread": threading.get_ident(),
+            "preview": preview,
+        }
+
+
+def as_partial(value: Any, label: str) -> Mapping[str, Any]:
+    """Return what a block computed as a dict of arrays; a single array or number gets the name `ARRAY`."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, np.ndarray | np.generic | int | float | complex | bool | str):
+        return {ARRAY: np.asarray(value)}
+    raise AnalysisError(
+        f"block {label!r} gave a {type(value).__name__}",
+        "return a dict of arrays, or one array; or make smaller parts of the result durable",
+    )
+
+
+def limited_preview(value: Any) -> Any:
+    """Return a preview if it is JSON of at most 4 kB, else None: a watcher must never burden the run."""
+    try:
+        return value if len(json.dumps(value)) <= PREVIEW_LIMIT else None
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,413 @@
+"""The command line: each verb parses, calls one function, prints, and exits with the right code."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from daskpar.errors import DaskparError, UsageError
+
+if TYPE_CHECKING:
+    from daskpar.rundir import RunDirectory
+
+app = typer.Typer(
+    name="daskpar",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help="Run an analysis, written once as a dask graph, on a laptop, a Slurm cluster or under MPI.",
+)
+
+RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run: unique prefix of its name, path, or 'last'.")
+]
+ProfileOption = Annotated[str, typer.Option("--profile", "-p", help="The site: a profile's name or file.")]
+OtherProfile = Annotated[str | None, typer.Option("--profile", "-p", help="Another site than before.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
+]
+OutputOption = Annotated[Path | None, typer.Option("--output", metavar="DIR", help="Folder of the results.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist there.")]
+RunsOption = Annotated[Path | None, typer.Option("--runs", metavar="DIR", help="Folder of the runs.")]
+AllowOption = Annotated[bool, typer.Option("--allow-code", help="Let the recipe name modules of your own.")]
+AsBegunOption = Annotated[
+    bool, typer.Option("--as-begun", help="Go on as the run began, though recipe or code changed since.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", envvar="DASKPAR_DEBUG")]
+
+
+@app.command()
+def init(
+    analysis: Annotated[
+        str, typer.Argument(metavar="[ANALYSIS]", help="What the recipe is to compute.")
+    ] = "image_stats",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; - prints it.")] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write a commented starter recipe."""
+    from daskpar.analysis import load_analysis
+    from daskpar.atomic import write_text
+    from daskpar.settings.starter import starter
+
+    found = load_analysis(analysis)
+    text = starter(found, found.outputs)
+    if output is not None and str(output) == "-":
+        typer.echo(text, nl=False)
+        return
+    path = output or Path(f"{analysis}.yaml")
+    write_text(path, text, overwrite)
+    typer.echo(f"{path} is ready; next: daskpar run {path}")
+
+
+@app.command()
+def validate(
+    recipe: RecipeArgument,
+    profile: ProfileOption = "local",
+    settings: SetOption = None,
+    allow_code: AllowOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a recipe and a profile, and show all faults at once."""
+    from daskpar.preparation import check
+
+    checked, warnings = check(recipe, profile, settings=settings or (), allow_code=allow_code)
+    if as_json:
+        typer.echo(json.dumps({"valid": True, "recipe": checked.data(), "warnings": warnings}))
+        return
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"{recipe} is a valid {checked.analysis} recipe")
+
+
+@app.command()
+def plan(
+    recipe: RecipeArgument,
+    profile: ProfileOption = "local",
+    settings: SetOption = None,
+    allow_code: AllowOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a run would do: stages, blocks, bytes, memory, disk, time. Starts nothing."""
+    from daskpar.planning import plan_recipe
+
+    planned = plan_recipe(recipe, profile, settings=settings or (), allow_code=allow_code)
+    typer.echo(json.dumps(planned.data()) if as_json else planned.text())
+
+
+@app.command()
+def run(
+    what: Annotated[
+        str, typer.Argument(metavar="RECIPE|RUN", help="A recipe to run, or a run to go on with.")
+    ],
+    profile: OtherProfile = None,
+    settings: SetOption = None,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    runs: RunsOption = None,
+    allow_code: AllowOption = False,
+    as_begun: AsBegunOption = False,
+    replay: Annotated[
+        str | None,
+        typer.Option("--replay", metavar="BLOCK", help="Compute one block here, to see why it fails."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a recipe in this process, with a progress bar; or go on with a run."""
+    from daskpar.preparation import begin
+
+    if replay is not None:
+        _replay(what, replay, runs)
+        return
+    if _is_run(what):
+        resume(what, profile, settings, runs, as_begun, as_json)
+        return
+    prepared = begin(
+        Path(what),
+        profile or "local",
+        settings=settings or (),
+        allow_code=allow_code,
+        runs=runs,
+        output=output,
+        overwrite=overwrite,
+    )
+    from daskpar.driver import drive
+
+    for warning in prepared.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    _in_foreground(prepared.run, lambda: drive(prepared), as_json)
+
+
+@app.command()
+def resume(
+    run: RunArgument,
+    profile: OtherProfile = None,
+    settings: SetOption = None,
+    runs: RunsOption = None,
+    as_begun: AsBegunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a run: stored blocks are not computed again; failed items are tried once more."""
+    from daskpar.driver import go_on
+    from daskpar.submission import open_run
+
+    directory = open_run(run, runs).directory
+    _in_foreground(
+        directory, lambda: go_on(directory, profile, settings=settings or (), as_begun=as_begun), as_json
+    )
+
+
+@app.command()
+def submit(
+    recipe: RecipeArgument,
+    profile: ProfileOption = "local",
+    settings: SetOption = None,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    runs: RunsOption = None,
+    allow_code: AllowOption = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the driver goes on.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the run directory and start the driver where the profile says; on the local profile, follow it."""
+    from daskpar.submission import submit as start
+
+    handle = start(
+        recipe,
+        profile,
+        settings=settings or (),
+        allow_code=allow_code,
+        runs=runs,
+        output=output,
+        overwrite=overwrite,
+    )
+    if detach:
+        status = handle.status()
+        typer.echo(
+            json.dumps(status) if as_json else f"{handle.name} is started; daskpar status {handle.name}"
+        )
+        return
+    from daskpar.progress import shown
+
+    try:
+        with shown(handle.directory, quiet=as_json):
+            status = handle.wait()
+    except KeyboardInterrupt:
+        handle.interrupt()
+        raise
+    _report(handle.directory, status, as_json)
+
+
+@app.command()
+def status(
+    run: RunArgument = "last",
+    runs: RunsOption = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show the progress until the run ends.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far a run is."""
+    from daskpar.submission import open_run
+
+    handle = open_run(run, runs)
+    if watch:
+        from daskpar.progress import shown
+
+        with shown(handle.directory, quiet=as_json):
+            handle.wait()
+    found = handle.status()
+    typer.echo(json.dumps(found) if as_json else status_text(found))
+
+
+@app.command()
+def logs(
+    run: RunArgument = "last",
+    runs: RunsOption = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+) -> None:
+    """Print the logs of driver and workers, and what failed."""
+    from daskpar.rundir import ENDED
+    from daskpar.submission import open_run, read_logs
+
+    handle = open_run(run, runs)
+    offsets: dict[str, int] = {}
+    while True:
+        ended = handle.status()["state"] in ENDED
+        for name, text in read_logs(handle.directory, offsets):
+            typer.echo("".join(f"{name}: {line}\n" for line in text.splitlines()), nl=False)
+        if ended or not follow:
+            break
+        time.sleep(0.5)
+    for event, _ in handle.directory.events():
+        if event["event"] in ("failed", "damaged"):
+            typer.echo(f"{event['time']} {event['event']} {event.get('label', '')}: {event['message']}")
+
+
+@app.command("list")
+def list_(runs: RunsOption = None, as_json: JsonOption = False) -> None:
+    """List the runs, with state, progress and size."""
+    from daskpar.rundir import folder_bytes
+    from daskpar.submission import all_runs
+
+    found = [{**run.status(), "bytes": folder_bytes(run.directory.path)} for run in all_runs(runs)]
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for run in found:
+        done = f"{run['blocks_done']}/{run['blocks_total']}"
+        typer.echo(f"{run['name']:<48} {run['state']:<12} {done:>13} blocks {run['bytes'] / 1e6:>10.1f} MB")
+    if not found:
+        typer.echo("no runs yet")
+
+
+@app.command()
+def cancel(run: RunArgument, runs: RunsOption = None, as_json: JsonOption = False) -> None:
+    """Stop a run; what it has stored is kept."""
+    from daskpar.submission import open_run
+
+    found = open_run(run, runs).cancel()
+    typer.echo(json.dumps(found) if as_json else status_text(found))
+
+
+@app.command()
+def clean(
+    run: RunArgument,
+    runs: RunsOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove the run with its results.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove the stored blocks and scratch files of a finished run; its results stay."""
+    from daskpar.submission import clean as remove
+    from daskpar.submission import open_run
+
+    directory = open_run(run, runs).directory
+    freed = remove(directory, everything)
+    typer.echo(
+        json.dumps({"name": directory.name, "bytes_freed": freed})
+        if as_json
+        else f"{freed / 1e6:.1f} MB freed"
+    )
+
+
+@app.command()
+def doctor(profile: ProfileOption = "local", as_json: JsonOption = False) -> None:
+    """Show what works here, and what to do about what does not."""
+    from daskpar.doctor import examine
+
+    findings = examine(profile)
+    if as_json:
+        typer.echo(json.dumps([finding.data() for finding in findings]))
+    else:
+        for finding in findings:
+            typer.echo(finding.text())
+    if any(finding.state == "fault" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _replay(what: str, block: str, runs: Path | None) -> None:
+    from daskpar.preparation import reopen
+    from daskpar.replay import replay
+    from daskpar.submission import open_run
+
+    partial = replay(reopen(open_run(what, runs).directory), block)
+    arrays = partial.items() if hasattr(partial, "items") else [("array", partial)]
+    for name, array in arrays:
+        typer.echo(
+            f"{name}: {array.dtype} {array.shape}" if hasattr(array, "dtype") else f"{name}: {array!r}"
+        )
+
+
+def _is_run(what: str) -> bool:
+    path = Path(what)
+    return (path / "run.json").is_file() or not (path.exists() or path.suffix in (".yaml", ".yml"))
+
+
+def _in_foreground(directory: RunDirectory, work: Callable[[], Any], as_json: bool) -> None:
+    from daskpar.progress import shown
+
+    with shown(directory, quiet=as_json):
+        work()
+    _report(directory, directory.status(), as_json)
+
+
+def _report(directory: RunDirectory, found: dict[str, Any], as_json: bool) -> None:
+    """Print how a run ended; leave with the exit code of its end."""
+    typer.echo(
+        json.dumps(found) if as_json else status_text(found), err=found["state"] != "done" and not as_json
+    )
+    if found["state"] != "done":
+        raise typer.Exit(int(found.get("exit_code") or 4))
+
+
+def status_text(found: dict[str, Any]) -> str:
+    """Return a status as lines for people."""
+    lines = [f"{found['name']}: {found['state']}, {found['blocks_done']} of {found['blocks_total']} blocks"]
+    if found.get("error"):
+        lines.append(f"error: {found['error']}")
+    if found["state"] in ("interrupted", "failed", "cancelled"):
+        lines.append(f"nothing stored is lost; go on with: daskpar resume {found['name']}")
+    if found.get("dashboard") and found["state"] == "running":
+        lines.append(f"dashboard: {found['dashboard']}")
+    lines += [f"wrote {path}" for path in found.get("outputs", ())]
+    if found["state"] == "done":
+        lines.append(f"result hash {found['result_hash']}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Entry point of the command ``daskpar``."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = int(app(arguments, standalone_mode=False) or 0)
+        return _interrupted() if code == 130 else code  # what the parser makes of Ctrl-C
+    except DaskparError as error:
+        _show(error, debug)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _interrupted()
+    except Exception as error:
+        return _unexpected(error, debug)
+    except BaseException as error:
+        if type(error).__name__ == "Terminated":
+            typer.echo("terminated; what was stored is kept: daskpar resume last", err=True)
+            return 143
+        raise
+
+
+def _interrupted() -> int:
+    typer.echo("interrupted; what was stored is kept, go on with: daskpar resume last", err=True)
+    return 130
+
+
+def _unexpected(error: Exception, debug: bool) -> int:
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of the command line parser
+        error.show()
+        return UsageError.exit_code
+    if isinstance(error, typer.Abort):
+        return _interrupted()
+    if debug:
+        traceback.print_exc()
+    typer.echo(f"error: {type(error).__name__}: {error}; this is a fault of daskpar: see --debug", err=True)
+    return 1
+
+
+def _show(error: DaskparError, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    for fault in error.faults:
+        typer.echo(f"error: {fault}", err=True)

@@ -1,0 +1,65 @@
+"""Workers on this machine: a `LocalCluster` behind TLS that listens on loopback only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import dask
+from distributed import Client, LocalCluster, Security
+
+from daskpar.errors import ClusterError
+from daskpar.provenance import numba_cache_dir, thread_environment
+
+if TYPE_CHECKING:
+    from daskpar.profile import LocalProfile
+
+LOOPBACK = "127.0.0.1"
+
+# Without a limit a run whose workers have all gone would wait for ever.
+CONFIG: dict[str, Any] = {
+    "distributed.scheduler.no-workers-timeout": "60s",
+    "distributed.scheduler.allowed-failures": 3,
+    "distributed.worker.preload": ["daskpar.clusters.worker_setup"],
+    "distributed.comm.timeouts.connect": "30s",
+    "distributed.admin.large-graph-warning-threshold": "100MB",
+}
+
+
+@contextmanager
+def open_local(profile: LocalProfile) -> Iterator[Client]:
+    """Start a `LocalCluster` as the profile says and yield its client."""
+    environment = worker_environment(profile.cores)
+    # Workers read BLAS and OpenMP limits when they start, whatever the shell had exported.
+    with dask.config.set({**CONFIG, "distributed.nanny.pre-spawn-environ": environment}):
+        try:
+            cluster = LocalCluster(
+                **_arguments(profile), security=Security.temporary() if profile.processes else None
+            )
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise ClusterError(f"the local workers did not start: {error}", "try fewer workers") from error
+        with cluster, Client(cluster) as client:
+            yield client
+
+
+def worker_environment(threads: int = 1) -> dict[str, str]:
+    """Return the environment of workers: one thread for every library, and the folder of compiled kernels."""
+    return {**thread_environment(threads=1), "NUMBA_CACHE_DIR": str(numba_cache_dir())}
+
+
+def _arguments(profile: LocalProfile) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "n_workers": profile.workers,
+        "threads_per_worker": profile.cores,
+        "processes": profile.processes,
+        "memory_limit": profile.memory or "auto",
+        "dashboard_address": f"{LOOPBACK}:0" if profile.dashboard else None,
+        "worker_dashboard_address": f"{LOOPBACK}:0" if profile.processes else None,
+        "silence_logs": 40,
+        "local_directory": str(profile.scratch) if profile.scratch else os.environ.get("TMPDIR"),
+    }
+    if profile.processes:
+        arguments["host"] = LOOPBACK
+    return arguments

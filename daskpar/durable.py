@@ -1,0 +1,235 @@
+"""Durable nodes: graph nodes whose result may be stored, under a key that says what it is.
+
+`durable` makes one. Without a run it is an ordinary delayed node. With a run, `daskpar.execution` finds these
+nodes in the graph and stores what they compute, so that each is computed at most once.
+
+The key is a digest of (the source code behind the function, the function's name, the caller's description of
+the block). Same key, same bits: it holds nothing about the cluster, the clock or the partition over workers.
+This module is a leaf: it imports only dask.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from dask._task_spec import List, Task, TaskRef
+from dask.base import tokenize
+from dask.delayed import Delayed, delayed
+from dask.highlevelgraph import HighLevelGraph
+from dask.utils import ensure_dict
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """The callable inside a durable node: calls `function`, and carries the key of its result.
+
+    Attributes
+    ----------
+    function : callable
+        Computes the partial: a dict of arrays, or one array.
+    key : str
+        Hexadecimal digest under which the result is stored.
+    label : str
+        What the block is, for people: ``"combine rows 0:64"``.
+    """
+
+    function: Callable[..., Any]
+    key: str
+    label: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return self.function(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a `build` yields when later blocks need stored results of earlier ones.
+
+    `build` is then a generator: ``result = yield Stage("scales", collection)`` has the run compute and store
+    the collection's durable nodes, and receives the finished Dataset. What the generator returns is the last
+    stage; if it returns nothing, the last one it yielded is.
+
+    Attributes
+    ----------
+    name : str
+        For people: ``plan``, progress, events.
+    collection : dask collection
+        As `build` returns it.
+    """
+
+    name: str
+    collection: Any
+
+
+def durable(function: Callable[..., Any], *args: Any, key: Any, label: str) -> Delayed:
+    """Return a delayed call of `function` whose result a run stores under `key`.
+
+    Parameters
+    ----------
+    function : callable
+        A module-level function that returns a partial: a dict of str to array (numbers, booleans, fixed-width
+        strings) or one array. Its source, and the project's modules it imports, enter the key by themselves.
+    *args
+        Its arguments; delayed values among them become dependencies.
+    key : JSON-like
+        What the result is: everything that decides its bits besides the code. The options that matter, the
+        identity of the input and the block, as numbers, strings, booleans, lists and dicts.
+    label : str
+        What the block is, for progress and error messages.
+
+    Returns
+    -------
+    dask.delayed.Delayed
+        Named ``durable-<word>-<key>``, `word` being the first word of the label.
+    """
+    digest = block_key(function, key)
+    node = Durable(function, digest, label)
+    # Naming the wrapper too keeps dask from hashing it, which costs more than everything else here.
+    call = delayed(node, name=f"call-{digest}", pure=False, traverse=False)
+    result: Delayed = call(*args, dask_key_name=f"durable-{_word(label)}-{digest}")
+    return result
+
+
+def collect(function: Callable[..., Any], nodes: Sequence[Delayed], *args: Any) -> Delayed:
+    """Return a delayed call of ``function(results, *args)``: `results` is the list of what the nodes give.
+
+    As ``delayed(function)(nodes, *args)``, but its cost is linear in the number of nodes, where dask's is
+    quadratic. `args` are passed as they are.
+    """
+    graph: dict[Any, Any] = {}
+    for node in nodes:
+        graph.update(ensure_dict(node.__dask_graph__()))
+    name = f"collect-{tokenize(function, [node.key for node in nodes], args)}"
+    graph[name] = Task(name, function, List(*(TaskRef(node.key) for node in nodes)), *args)
+    return Delayed(name, HighLevelGraph.from_collections(name, graph))
+
+
+def block_key(function: Callable[..., Any], key: Any) -> str:
+    """Return the digest that names the result of `function` for a block described by `key`."""
+    code = code_digest(function)
+    return digest_of([code, getattr(function, "__qualname__", ""), key])
+
+
+def digest_of(value: Any) -> str:
+    """Return the SHA-256 (40 hexadecimal digits of it) of a JSON-like value, in canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()  # a numpy scalar
+    raise TypeError(
+        f"a durable key may hold numbers, strings, booleans, lists and dicts, not {type(value).__name__}"
+    )
+
+
+def _word(label: str) -> str:
+    word = "".join(c if c.isalnum() or c == "_" else "_" for c in label.split(" ", 1)[0][:32])
+    return word or "block"
+
+
+def code_digest(function: Callable[..., Any]) -> str:
+    """Return a digest of the source behind a function: its module and the modules beside it that it imports.
+
+    What its module does not know by its name, as lambdas, closures, methods of an object and functions typed
+    into a notebook, is known by its bytecode and the values it holds, too.
+    """
+    if isinstance(function, partial):
+        return digest_of([code_digest(function.func), tokenize(function.args, function.keywords)])
+    if _is_named(function):
+        return _source_digest(function)
+    return digest_of([_source_digest.__wrapped__(function), tokenize(function)])
+
+
+def _is_named(function: Callable[..., Any]) -> bool:
+    """Whether a function with a source file is what its module has under its name."""
+    found: Any = sys.modules.get(getattr(function, "__module__", "") or "")
+    if getattr(found, "__file__", None) is None:
+        return False
+    for name in getattr(function, "__qualname__", "<none>").split("."):
+        found = getattr(found, name, None)
+    return found is function
+
+
+@lru_cache(maxsize=1024)
+def _source_digest(function: Callable[..., Any]) -> str:
+    files = code_files(function)
+    return digest_of([(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in files.items()])
+
+
+def code_files(function: Callable[..., Any]) -> dict[str, Path]:
+    """Return the source files behind a function, by module name: the closure of imports inside its project.
+
+    For a module of a package the project is that package; for a single module, the folder it lies in.
+    """
+    module = sys.modules.get(getattr(function, "__module__", "") or "")
+    file = getattr(module, "__file__", None)
+    if module is None or file is None or not file.endswith(".py"):
+        return {}
+    spec = getattr(module, "__spec__", None)
+    name = spec.name if spec is not None else Path(file).stem
+    root = Path(file).resolve().parents[name.count(".") + (Path(file).name == "__init__.py")]
+    top = name.partition(".")[0] if "." in name or _installed(root) else ""
+    return dict(sorted(_closure(name, root, top).items()))
+
+
+def _installed(root: Path) -> bool:
+    """Whether `root` holds installed distributions, whose neighbours are not one project."""
+    return root.name in ("site-packages", "dist-packages") or root == Path(json.__file__).resolve().parents[1]
+
+
+def _closure(name: str, root: Path, top: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    waiting = [name]
+    while waiting:
+        module = waiting.pop()
+        path = _module_file(root, module) if module else None
+        if module in found or path is None or (top and module.partition(".")[0] != top):
+            continue
+        found[module] = path
+        waiting += [*_imports(path, module), module.rpartition(".")[0]]  # a package's own code runs first
+    return found
+
+
+def _module_file(root: Path, module: str) -> Path | None:
+    base = root.joinpath(*module.split("."))
+    for path in (base.with_name(base.name + ".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _imports(path: Path, module: str) -> Iterator[str]:
+    """Yield the absolute names of all modules that a source file may import, wherever it does so."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in _statements(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parts, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes of a syntax tree except those under ``if TYPE_CHECKING``, which never run."""
+    for child in ast.iter_child_nodes(tree):
+        if (
+            isinstance(child, ast.If)
+            and isinstance(child.test, ast.Name)
+            and child.test.id == "TYPE_CHECKING"
+        ):
+            continue
+        yield child
+        yield from _statements(child)

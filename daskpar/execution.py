@@ -1,0 +1,278 @@
+"""Run a prepared recipe with a client: stage by stage, block by durable block.
+
+    for each stage of build(record, options):
+        split its graph into blocks and assembly          durable_graph
+        submit what the ledger does not hold, in waves    block, on the workers
+        note each receipt as it comes                     journal
+        assemble the stage's Dataset from the ledger      dataset_store
+
+This is where all parts meet.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import traceback
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+import dask
+import xarray as xr
+from distributed import Client, as_completed, get_worker
+from distributed.client import FutureCancelledError
+from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
+from distributed.scheduler import KilledWorker
+from distributed.worker import thread_state
+
+from daskpar import ledger
+from daskpar.block import BlockWork
+from daskpar.durable import Stage
+from daskpar.durable_graph import DurableGraph, Todo, durable_graph
+from daskpar.errors import AnalysisError, ClusterError, DaskparError, Fault
+from daskpar.journal import Journal
+from daskpar.ledger import Stored
+
+if TYPE_CHECKING:
+    from distributed import Future
+
+    from daskpar.preparation import Prepared
+
+WAVE = 2048  # blocks that the scheduler holds at a time; it needs some 10 kB for each
+FAILURES_BEFORE_STOP = 8  # distinct blocks; the rest of the work is saved before the run ends
+
+
+@dataclass
+class Execution:
+    """One driver's work on one run.
+
+    Made before there is a cluster: the first stage is built then, and what cannot be sent to workers is
+    refused.
+
+    Attributes
+    ----------
+    prepared : Prepared
+        The run, its recipe, analysis and input record.
+    journal : Journal
+        Where receipts are noted.
+    stored : dict
+        What the ledger holds, by record key.
+    """
+
+    prepared: Prepared
+    journal: Journal
+    stored: dict[str, Stored] = field(init=False)
+    blocks: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.stored = self._read_ledger()
+        self._stages = each_stage(self.prepared.build())
+        self._graph = self._next_graph(next(self._stages))
+
+    def run(self, client: Client) -> xr.Dataset:
+        """Compute all stages on the client's workers; return the last one's result, lazily."""
+        client.register_plugin(_MarkSecondStarts())
+        if self.prepared.run.code.is_dir():
+            client.register_plugin(_CodeFirst(str(self.prepared.run.code)))
+        result = xr.Dataset()
+        while self._graph is not None:
+            self._compute(self._graph, client)
+            result = self.assembled(self._graph, self.stored)
+            self._graph = self._next_graph(self._stages.send(result))
+        return result
+
+    def _next_graph(self, stage: Stage | None) -> DurableGraph | None:
+        if stage is None:
+            return None
+        graph = durable_graph(stage.collection, self.prepared.analysis.build, self.prepared.identity)
+        missing = len(graph.needed(self.stored))
+        self.blocks |= set(graph.nodes)  # a later stage may hold blocks of an earlier one again
+        self.journal.event("stage", name=stage.name, blocks=len(graph.nodes), to_compute=missing)
+        self.journal.update(stage=stage.name, **self._progress(missing))
+        for key in list(graph.nodes)[:1]:
+            _check_portable(graph, key)
+        return graph
+
+    def _read_ledger(self) -> dict[str, Stored]:
+        stored, damage = ledger.scan(self.prepared.run.ledger)
+        for line in damage:
+            self.journal.event("damaged", message=line)
+        return stored
+
+    def _compute(self, graph: DurableGraph, client: Client) -> None:
+        """Have the workers compute and store all blocks of a stage that the ledger does not hold."""
+        work = BlockWork(str(self.prepared.run.ledger), self.prepared.analysis.preview, started_before)
+        todo = graph.todo(self.stored, work)
+        running = as_completed()
+        failures: list[DaskparError] = []
+        self._submit(client, todo, running)
+        for batch in running.batches():
+            failures += self._receive(client, batch, todo, graph)
+            self.journal.update(**self._progress(todo.missing), failures=len(failures))
+            if len(failures) >= FAILURES_BEFORE_STOP or any(isinstance(f, ClusterGone) for f in failures):
+                break
+            self._submit(client, todo, running)
+        if failures:
+            raise type(failures[0])(faults=faults_of(failures))
+
+    @staticmethod
+    def _submit(client: Client, todo: Todo, running: as_completed) -> None:
+        """Send workers the next blocks when half of a wave is done: this bounds the driver's memory."""
+        wave = max(WAVE, 4 * sum(client.nthreads().values()))
+        if running.count() > wave // 2:
+            return
+        tasks, targets = todo.take(wave - running.count())
+        if targets:
+            running.update(client.get(tasks, targets, sync=False))
+
+    def _receive(
+        self, client: Client, batch: list[Future], todo: Todo, graph: DurableGraph
+    ) -> list[DaskparError]:
+        """Note the receipts of blocks that have ended; return the errors of those that failed."""
+        finished = [future for future in batch if future.status == "finished"]
+        for future, receipt in zip(finished, client.gather(finished), strict=True):
+            todo.done(future.key, receipt["stored"])
+            self._note(receipt)
+        failed = [
+            self._failure(future, graph.label(todo.targets[future.key]))
+            for future in batch
+            if future.status != "finished"
+        ]
+        for future in batch:
+            future.release()
+        return failed
+
+    def _progress(self, missing: int) -> dict[str, int]:
+        return {"blocks_total": len(self.blocks), "blocks_done": len(self.blocks) - missing}
+
+    def _note(self, receipt: dict[str, Any]) -> None:
+        stored: Stored = receipt.pop("stored")
+        self.stored[stored.key] = stored
+        self.journal.event("block", **receipt, digest=stored.digest)
+
+    def _failure(self, future: Future, label: str) -> DaskparError:
+        error = future.exception() if future.status == "error" else None
+        text = "".join(traceback.format_exception(error))[-8000:] if error is not None else future.status
+        self.journal.event("failed", label=label, message=str(error)[:2000], traceback=text)
+        return block_error(error, label)
+
+    @staticmethod
+    def assembled(graph: DurableGraph, stored: Mapping[str, Stored]) -> xr.Dataset:
+        """Return a stage's Dataset, its durable nodes read from the ledger when asked for."""
+        collection = graph.assembly(stored)
+        if isinstance(collection, xr.Dataset):
+            return collection
+        (value,) = dask.compute(collection, scheduler="threads")
+        if isinstance(value, xr.Dataset):
+            return value
+        return xr.Dataset({"result": ([f"dim_{i}" for i in range(getattr(value, "ndim", 0))], value)})
+
+
+def each_stage(built: Any) -> Generator[Stage | None, xr.Dataset, None]:
+    """Yield the stages of what a build returned; a generator is sent each stage's result before it goes on.
+
+    None marks the end.
+    """
+    if not inspect.isgenerator(built):
+        yield Stage("blocks", built)
+        yield None
+        return
+    generator: Any = built
+    try:
+        stage = next(generator)
+        while True:
+            result = yield stage
+            stage = generator.send(result)
+    except StopIteration as end:
+        if end.value is not None:
+            yield Stage("blocks", end.value)
+    yield None
+
+
+def _check_portable(graph: DurableGraph, key: str) -> None:
+    """Refuse a block that cannot be sent to a worker, before any worker is started."""
+    try:
+        cloudpickle.dumps(graph.graph[graph.nodes[key]])
+    except Exception as error:
+        raise AnalysisError(
+            f"block {graph.label(key)!r} cannot be sent to a worker: {type(error).__name__}: {error}",
+            "open files, locks and clients inside the function, not outside",
+        ) from error
+
+
+class ClusterGone(ClusterError):
+    """The scheduler or all workers are gone; nothing more will come."""
+
+
+def block_error(error: BaseException | None, label: str) -> DaskparError:
+    """Return the error of a run for what a block raised: ours as it is, else with the block's name."""
+    what = f"block {label!r}"
+    if isinstance(error, DaskparError):
+        return error
+    if isinstance(error, KilledWorker):
+        return ClusterError(
+            f"{what} ended its worker {error.allowed_failures + 1} times",
+            "it may need more memory than a worker has, or crash in compiled code; see daskpar logs",
+        )
+    if error is None or isinstance(error, FutureCancelledError | TimeoutError | OSError):
+        return ClusterGone(f"{what} was lost with its cluster: {error}", "daskpar resume continues the run")
+    if isinstance(error, MemoryError):
+        return ClusterError(
+            f"{what} needs more memory than there is", "give workers more memory, then resume"
+        )
+    return AnalysisError(
+        f"{what} raised {type(error).__name__}: {error}", "mend the function; the other blocks are saved"
+    )
+
+
+def faults_of(errors: list[DaskparError]) -> list[Fault]:
+    """Return the faults of several errors, in order."""
+    return [fault for error in errors for fault in error.faults]
+
+
+class _CodeFirst(WorkerPlugin):  # type: ignore[misc]
+    """Puts the run's copy of the user's modules first on the path of every worker, also of later ones."""
+
+    name = "daskpar-code-first"
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def setup(self, worker: Any) -> None:
+        """Change the path before the worker gets its first task."""
+        if self.folder not in sys.path:
+            sys.path.insert(0, self.folder)
+
+
+class _MarkSecondStarts(SchedulerPlugin):  # type: ignore[misc]
+    """Marks block tasks whose worker died, so that their next start looks into the ledger first.
+
+    A worker can die between storing a record and the driver hearing of it. Looking into the ledger at every
+    start would cost a listing a task; the scheduler knows which ones need it, and tells the worker with the
+    task.
+    """
+
+    name = "daskpar-second-starts"
+    idempotent = True
+
+    def start(self, scheduler: Any) -> None:
+        """Keep the scheduler, whose tasks are to be marked."""
+        self.scheduler = scheduler
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        """Mark a task that lost its worker while it ran, or with its result."""
+        if finish == "released" and start in ("processing", "memory") and str(key).startswith("store-"):
+            task = self.scheduler.tasks.get(key)
+            if task is not None:
+                task.annotations = {**(task.annotations or {}), "started_before": True}
+
+
+def started_before() -> bool:
+    """Whether the task that calls this ran before, on a worker that died."""
+    try:
+        task = get_worker().state.tasks.get(thread_state.key)
+    except (ValueError, AttributeError):
+        return False
+    return bool(task is not None and (task.annotations or {}).get("started_before"))

@@ -1,0 +1,341 @@
+"""The ledger: the stored partials of a run, on a disk that driver and workers share.
+
+A *record* is one partial, a dict of arrays, with the key that says what it is and a checksum of every byte::
+
+    magic 8 | key 20 | header length u32 | payload length u64 | digest 32 | header | payload
+
+The header is JSON: name, dtype, shape, offset and SHA-256 of each array; the payload holds the arrays in C
+order, little-endian. The digest seals all before it and the header, and through it the arrays, so one array
+can be read and checked alone.
+
+Records below `SMALL` bytes are appended to the *segment* of the worker process that made them, an append-only
+file; larger ones are files of their own. Both are on disk (fsync) before `store` returns. Nothing is ever
+changed in place: a torn tail after a crash is skipped, a damaged record is reported and computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import struct
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskpar.atomic import flush_folder, replacing
+from daskpar.errors import OutputError
+
+MAGIC = b"daskpar1"
+SMALL = 1 << 20
+SEGMENT_BYTES = 1 << 28
+_FIXED = struct.Struct("<8s20sIQ")
+_DIGEST = 32
+_START = _FIXED.size + _DIGEST
+_HEADER_LIMIT = 1 << 24
+
+Partial = Mapping[str, NDArray[Any]]
+
+
+class DamagedRecord(Exception):
+    """A stored record does not match its checksums, or is cut short."""
+
+
+@dataclass(frozen=True)
+class Stored(Mapping[str, NDArray[Any]]):
+    """A stored partial, read array by array when asked for. Small, picklable, holds no open file.
+
+    Attributes
+    ----------
+    path : str
+        The file that holds the record.
+    offset : int
+        Where in the file it begins.
+    length : int
+        Its bytes.
+    key, digest : str
+        What it is, and the SHA-256 that seals it, in hexadecimal.
+    """
+
+    path: str
+    offset: int
+    length: int
+    key: str
+    digest: str
+
+    @cached_property
+    def _layout(self) -> dict[str, Any]:
+        with open(self.path, "rb") as file:
+            file.seek(self.offset)
+            return _read_header(file, self)[0]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        entry = self._layout[name]
+        with open(self.path, "rb") as file:
+            file.seek(self.offset + entry["offset"])
+            return _read_array(file, entry, self.path, self.offset)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layout)
+
+    def __len__(self) -> int:
+        return len(self._layout)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_layout"}
+
+    def verify(self) -> None:
+        """Read the whole record; raise `DamagedRecord` unless every checksum holds."""
+        for name in self:
+            self[name]
+
+
+def store(folder: str | Path, key: str, partial: Partial) -> Stored:
+    """Write a partial into the ledger at `folder`, durably, and return its handle.
+
+    Raises
+    ------
+    daskpar.errors.OutputError
+        When the disk is full or the folder cannot be written. Nothing half-written stays behind.
+    """
+    head, arrays, digest = _encode(key, partial)
+    length = len(head) + sum(a.nbytes for a in arrays)
+    place = _append if length < SMALL else _write_file
+    try:
+        path, offset = place(Path(folder), key, [head, *(_bytes(a) for a in arrays)])
+    except OSError as error:
+        raise OutputError(
+            f"cannot store a block of {length} bytes: {error.strerror or error}",
+            "free some space or choose another --runs folder, then resume the run",
+            path=folder,
+        ) from error
+    return Stored(str(path), offset, length, key, digest)
+
+
+def scan(folder: str | Path) -> tuple[dict[str, Stored], list[str]]:
+    """Read the whole ledger; return the records that verify, by key, and a line for each damaged one.
+
+    The line names the file and place. A tail torn by a crash is not damage: it is skipped silently.
+    """
+    found: dict[str, Stored] = {}
+    damage: list[str] = []
+    for path in sorted(Path(folder).glob("segments/*.seg")) + sorted(Path(folder).glob("files/*/*.rec")):
+        for record in _records(path, damage):
+            try:
+                record.verify()
+                found.setdefault(record.key, record)
+            except (DamagedRecord, OSError) as error:
+                damage.append(f"{path.name} at byte {record.offset}: {error}")
+    return found, damage
+
+
+def find(folder: str | Path, key: str) -> Stored | None:
+    """Look through the whole ledger for the record of one key; None if it is not there, or only damaged."""
+    folder = Path(folder)
+    for path in [folder / "files" / key[:2] / f"{key}.rec", *sorted(folder.glob("segments/*.seg"))]:
+        try:
+            for record in _records(path, []):
+                if record.key == key and _verifies(record):
+                    return record
+        except OSError:
+            continue
+    return None
+
+
+def _verifies(record: Stored) -> bool:
+    try:
+        record.verify()
+    except DamagedRecord:
+        return False
+    return True
+
+
+def _encode(key: str, partial: Partial) -> tuple[bytes, list[NDArray[Any]], str]:
+    arrays, header, offset = [], [], 0
+    for name, value in partial.items():
+        array = _storable(name, value)
+        header.append([name, array.dtype.str, array.shape, offset, hashlib.sha256(_bytes(array)).hexdigest()])
+        arrays.append(array)
+        offset += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    fixed = _FIXED.pack(MAGIC, bytes.fromhex(key), len(text), offset)
+    digest = hashlib.sha256(fixed + text)
+    return fixed + digest.digest() + text, arrays, digest.hexdigest()
+
+
+def _storable(name: str, value: Any) -> NDArray[Any]:
+    array = np.asarray(value, order="C")
+    if array.dtype.hasobject or array.dtype.kind not in "biufcSUmM":
+        raise TypeError(f"a partial holds arrays of numbers, booleans or strings; {name!r} is {array.dtype}")
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    # Strings and dates have no buffer of their own kind: show the same memory as bytes.
+    return array.reshape(-1).view(np.uint8).data if array.nbytes else memoryview(bytearray())
+
+
+def _read_header(file: Any, at: Stored | None = None) -> tuple[dict[str, Any], str, int, str]:
+    """Read one record's header; return its layout, key, length and digest."""
+    fixed, sealed = file.read(_FIXED.size), file.read(_DIGEST)
+    if len(sealed) < _DIGEST:
+        raise EOFError
+    magic, key, header_bytes, payload_bytes = _FIXED.unpack(fixed)
+    if magic != MAGIC or header_bytes > _HEADER_LIMIT:
+        raise DamagedRecord("not a record")
+    text = file.read(header_bytes)
+    if len(text) < header_bytes:
+        raise EOFError
+    if hashlib.sha256(fixed + text).digest() != sealed or (at is not None and sealed.hex() != at.digest):
+        raise DamagedRecord("the header does not match its checksum")
+    start = _START + header_bytes
+    layout = {
+        name: {"name": name, "dtype": dtype, "shape": shape, "offset": start + offset, "sha256": digest}
+        for name, dtype, shape, offset, digest in json.loads(text)
+    }
+    return layout, key.hex(), start + payload_bytes, sealed.hex()
+
+
+def _read_array(file: Any, entry: dict[str, Any], path: str, offset: int) -> NDArray[Any]:
+    array: NDArray[Any] = np.empty(entry["shape"], entry["dtype"])
+    view = _bytes(array)
+    got = file.readinto(view)
+    if got != len(view) or hashlib.sha256(view).hexdigest() != entry["sha256"]:
+        name = entry["name"]
+        raise DamagedRecord(f"array {name!r} of the record at byte {offset} does not match its checksum")
+    return array
+
+
+def _records(path: Path, damage: list[str]) -> Iterator[Stored]:
+    """Yield the records of one file by their headers, stepping over damage to the next record."""
+    size, offset = path.stat().st_size, 0
+    with open(path, "rb") as file:
+        while offset < size:
+            file.seek(offset)
+            try:
+                _, key, length, digest = _read_header(file)
+            except (DamagedRecord, EOFError) as error:
+                place, offset = offset, _next_magic(file, offset + 1, size)
+                if offset < size or isinstance(error, DamagedRecord):
+                    damage.append(f"{path.name} at byte {place}: {str(error) or 'a length is damaged'}")
+                continue  # what ends too early with nothing behind it is the tail that a crash tore
+            if offset + length > size:
+                return
+            yield Stored(str(path), offset, length, key, digest)
+            offset += length
+
+
+def _next_magic(file: Any, start: int, size: int) -> int:
+    step = 1 << 20
+    for begin in range(start, size, step):
+        file.seek(begin)
+        at = file.read(step + len(MAGIC) - 1).find(MAGIC)
+        if at >= 0:
+            return begin + at
+    return size
+
+
+def _write_file(folder: Path, key: str, parts: list[Any]) -> tuple[Path, int]:
+    path = folder / "files" / key[:2] / f"{key}.rec"
+    _make_folder(path.parent)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        for part in parts:
+            file.write(part)
+    return path, 0
+
+
+@dataclass
+class _Segment:
+    """The append-only file of this process. Threads append under a lock and share fsyncs."""
+
+    path: Path
+    descriptor: int
+    appending: threading.Lock = field(default_factory=threading.Lock)
+    syncing: threading.Lock = field(default_factory=threading.Lock)
+    written: int = 0
+    synced: int = 0
+
+    def __post_init__(self) -> None:
+        # Closed when the last thread that may still append to it has let it go.
+        weakref.finalize(self, os.close, self.descriptor)
+
+    def usable(self) -> bool:
+        """Whether more may be appended: it is not full, and not removed with the ledger of a finished run."""
+        try:
+            return self.written <= SEGMENT_BYTES and os.fstat(self.descriptor).st_nlink > 0
+        except OSError:
+            return False
+
+    def append(self, parts: list[Any]) -> int:
+        with self.appending:
+            offset = self.written
+            try:
+                mine = _write_at(self.descriptor, b"".join(parts), offset)
+            except OSError:
+                os.ftruncate(self.descriptor, offset)
+                raise
+            self.written = mine
+        with self.syncing:
+            if self.synced < mine:  # otherwise another thread's fsync has covered this record
+                reached = self.written
+                os.fdatasync(self.descriptor)
+                self.synced = reached
+        return offset
+
+
+def _write_at(descriptor: int, data: bytes, offset: int) -> int:
+    """Write all of `data` at `offset`, however many calls that takes; return where it ends."""
+    view = memoryview(data)
+    while view:
+        count: int = os.pwrite(descriptor, view, offset)
+        view, offset = view[count:], offset + count
+    return offset
+
+
+_segments: dict[tuple[int, str], _Segment] = {}
+_opening = threading.Lock()
+
+
+def _append(folder: Path, key: str, parts: list[Any]) -> tuple[Path, int]:
+    segment = _segment(folder)
+    return segment.path, segment.append(parts)
+
+
+def _segment(folder: Path) -> _Segment:
+    which = (os.getpid(), str(folder))  # with the pid, a forked child does not write into its parent's file
+    with _opening:
+        segment = _segments.get(which)
+        if segment is None or not segment.usable():
+            segment = _segments[which] = _open_segment(folder)
+        return segment
+
+
+def _open_segment(folder: Path) -> _Segment:
+    path = folder / "segments" / f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:12]}.seg"
+    _make_folder(path.parent)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    flush_folder(path.parent)
+    return _Segment(path, descriptor)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder of the ledger, so that it is still there after a power cut."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        for parent in folder.parents[:2]:
+            flush_folder(parent)
+
+
+def close(folder: str | Path) -> None:
+    """Close this process's segment of a ledger; the next `store` opens another."""
+    with _opening:
+        _segments.pop((os.getpid(), str(Path(folder))), None)

@@ -1,0 +1,481 @@
+"""From a recipe and a profile to a run directory; all faults are found before any worker starts.
+
+`begin` makes a new run; `reopen` loads one that exists, and refuses when its recipe, its input or the code
+behind it is no longer what it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from daskpar.analysis import Analysis, Where, analysis_names, load_analysis, load_code
+from daskpar.atomic import write_bytes, write_text
+from daskpar.durable import code_files, digest_of
+from daskpar.errors import AnalysisError, DaskparError, InputError, ProfileError, RecipeError, UsageError
+from daskpar.outputs.names import FORMATS, check_outputs
+from daskpar.profile import Profile
+from daskpar.provenance import provenance
+from daskpar.recipe import Recipe, difference
+from daskpar.rundir import EMPTY_STATE, RunDirectory, create_run, now, runs_folder
+from daskpar.settings.input_paths import resolve_inputs
+from daskpar.settings.profile_lookup import dump_profile, load_profile
+
+MEMORY_SHARE = 0.6  # of a worker's limit that blocks may take; above it distributed begins to spill
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to be driven.
+
+    Attributes
+    ----------
+    run : RunDirectory
+        Where everything about it goes.
+    recipe : Recipe
+        Resolved.
+    profile : Profile
+        The site.
+    analysis : Analysis
+        Loaded, its code as the run began.
+    options : BaseModel or None
+        The recipe's options as the analysis' model.
+    record : object
+        The frozen description of the input.
+    output : Path
+        The folder of the results.
+    overwrite : bool
+        Whether results may replace files there.
+    """
+
+    run: RunDirectory
+    recipe: Recipe
+    profile: Profile
+    analysis: Analysis
+    options: Any
+    record: Any
+    output: Path
+    overwrite: bool
+
+    def build(self) -> Any:
+        """Return what the analysis builds: a lazy collection, or a generator of stages."""
+        return self.analysis.build(self.record, self.options)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is odd about recipe and input, but allowed."""
+        found = self.analysis.warnings
+        return found(self.record, self.options) if found is not None else []
+
+    @property
+    def identity(self) -> Any:
+        """Which input and options these are, for the keys of blocks without a key of their own."""
+        return [identity_of(self.analysis, self.record), self.recipe.data()["options"]]
+
+
+def begin(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    profile: str | Path | Profile = "local",
+    *,
+    settings: Sequence[str] = (),
+    allow_code: bool = False,
+    runs: str | Path | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> Prepared:
+    """Check everything about a recipe and make its run directory.
+
+    Parameters
+    ----------
+    recipe : path, mapping or Recipe
+        The science.
+    profile : str, path or Profile
+        The site.
+    settings : sequence of str
+        ``options.sigma=2`` and the like, over the recipe.
+    allow_code : bool
+        Whether the recipe may name modules of the user's; they are copied to ``RUN/code/``.
+    runs, output : path
+        Folder of the runs, and of the results if that is not the run's own.
+    overwrite : bool
+        Whether results may replace files in `output`.
+    """
+    site = profile_model(profile)
+    loaded, analysis = _checked(recipe, settings, allow_code)
+    with _nothing_left_behind() as made:
+        run = create_run(loaded.name, runs_folder(runs))
+        made.append(run.path)
+        folder = Path(output).absolute() if output is not None else run.path / "results"
+        check_outputs(loaded.outputs, folder, overwrite)
+        prepared = _prepared(run, loaded, site, analysis, folder, overwrite)
+        _refuse_large_blocks(prepared)
+        _write_beginning(prepared, recipe, allow_code)
+    return prepared
+
+
+def prepare_nothing(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    profile: str | Path | Profile,
+    scratch: Path,
+    *,
+    settings: Sequence[str] = (),
+    allow_code: bool = False,
+) -> Prepared:
+    """Check everything about a recipe as `begin` does, without a run: for ``validate`` and ``plan``.
+
+    Generated input goes to `scratch`, which the caller removes.
+    """
+    site = profile_model(profile)
+    loaded, analysis = _checked(recipe, settings, allow_code)
+    return _prepared(RunDirectory(scratch), loaded, site, analysis, scratch, False)
+
+
+def check(
+    recipe: str | Path,
+    profile: str | Path | Profile = "local",
+    *,
+    settings: Sequence[str] = (),
+    allow_code: bool = False,
+) -> tuple[Recipe, list[str]]:
+    """Check a recipe and a profile; return the recipe and what is odd but allowed.
+
+    Input is looked at if it is there; what is wrong with it is only a warning here.
+
+    Raises
+    ------
+    daskpar.errors.DaskparError
+        With all faults.
+    """
+    profile_model(profile)
+    loaded, _ = _checked(recipe, settings, allow_code)
+    with tempfile.TemporaryDirectory(prefix="daskpar-validate-") as scratch:
+        try:
+            prepared = prepare_nothing(loaded, profile, Path(scratch), allow_code=allow_code)
+        except InputError as error:
+            return loaded, [str(fault) for fault in error.faults]
+    return loaded, prepared.warnings
+
+
+def _checked(
+    recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str], allow_code: bool
+) -> tuple[Recipe, Analysis]:
+    if allow_code:
+        _put_first(Path(recipe).parent if isinstance(recipe, str | Path) else Path.cwd())
+    loaded = load_recipe(recipe, settings, allow_code)
+    analysis = load_analysis(loaded.analysis, allow_code)
+    with _located(loaded):
+        _refuse_code(analysis, _options(analysis, loaded), allow_code)
+        _check_signature(analysis.build, 2, loaded.analysis, "analysis")
+    return loaded, analysis
+
+
+def reopen(
+    run: RunDirectory,
+    profile: str | Path | Profile | None = None,
+    *,
+    settings: Sequence[str] = (),
+    as_begun: bool = False,
+) -> Prepared:
+    """Load a run that exists, to start it or to go on with it.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        The run.
+    profile : str, path or Profile, optional
+        Another site than it was begun on.
+    settings : sequence of str
+        Changes to the recipe that extend the run, for example ``options.n_samples=1e10``.
+    as_begun : bool
+        Go on with the recipe and the user's code as the run keeps them, though the files they came from
+        changed.
+
+    Raises
+    ------
+    daskpar.errors.UsageError
+        The recipe or the code changed since the run began; the message shows the difference.
+    daskpar.errors.InputError
+        The input changed.
+    """
+    record = run.record
+    if run.code.is_dir():
+        _put_first(run.code)
+    _refuse_changed_recipe(run, record, as_begun)
+    _refuse_changed_code(run, record, as_begun)
+    allow_code = bool(record["allow_code"])
+    lookup = partial(load_analysis, allow_code=allow_code)
+    recipe = Recipe.load(
+        run.path / "recipe.yaml", settings, lookup, analysis_names=analysis_names(), folder=record["folder"]
+    )
+    site = profile_model(profile if profile is not None else run.path / "profile.yaml")
+    output = Path(record["output"])
+    prepared = _prepared(run, recipe, site, lookup(recipe.analysis), output, True)
+    if identity_digest(prepared) != record["input"]:
+        raise InputError(
+            "the input changed since the run began",
+            "begin a new run: daskpar run RECIPE",
+            path=run.path,
+            key="inputs",
+        )
+    if settings or profile is not None:
+        extend(prepared)
+    return prepared
+
+
+def extend(prepared: Prepared, **options: Any) -> Prepared:
+    """Write a changed recipe or profile into the run, so that it goes on with them from here."""
+    run, recipe = prepared.run, prepared.recipe
+    if options:
+        data = {**recipe.data(), "options": {**recipe.data()["options"], **options}}
+        lookup = partial(load_analysis, allow_code=bool(run.record["allow_code"]))
+        recipe = Recipe.from_data(data, lookup, folder=recipe.folder)
+    write_text(run.path / "recipe.yaml", recipe.dump())
+    write_text(run.path / "profile.yaml", dump_profile(prepared.profile))
+    run.write_record({**run.record, "recipe": recipe.data(), "recipe_digest": recipe.digest()})
+    return replace(prepared, recipe=recipe, options=_options(prepared.analysis, recipe))
+
+
+def load_recipe(
+    recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str] = (), allow_code: bool = False
+) -> Recipe:
+    """Return a recipe checked against its analysis, from a file, a mapping or as it is."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    lookup = partial(load_analysis, allow_code=allow_code)
+    names = analysis_names()
+    if isinstance(recipe, Mapping):
+        if settings:
+            raise UsageError("settings change a recipe file", "change the mapping itself")
+        return Recipe.from_data(recipe, lookup, analysis_names=names, suffixes=FORMATS)
+    return Recipe.load(recipe, settings, lookup, analysis_names=names, suffixes=FORMATS)
+
+
+def profile_model(profile: str | Path | Profile) -> Profile:
+    """Return a profile from its name, its file, or as it is."""
+    return load_profile(profile) if isinstance(profile, str | Path) else profile
+
+
+def identity_of(analysis: Analysis, record: Any) -> Any:
+    """Return the JSON-like value that says which input a record describes."""
+    if analysis.identity is not None:
+        return analysis.identity(record)
+    return [item.identity for item in record]
+
+
+def identity_digest(prepared: Prepared) -> str:
+    """Return the digest of the input's identity."""
+    return digest_of(identity_of(prepared.analysis, prepared.record))
+
+
+def open_record(analysis: Analysis, inputs: Mapping[str, Any], where: Where) -> Any:
+    """Return what `build` gets: the analysis' own record, or the sorted list of files."""
+    if analysis.open_inputs is not None:
+        return analysis.open_inputs(inputs, where)
+    from daskpar.inputs.files import describe_files
+
+    unknown = sorted(set(inputs) - {"files"})
+    if unknown:
+        raise RecipeError(
+            f"{analysis.name} reads files only", "give inputs: {files: ...}", key=f"inputs.{unknown[0]}"
+        )
+    return describe_files(where.resolve(inputs.get("files", ())), where.root)
+
+
+def _prepared(
+    run: RunDirectory, recipe: Recipe, profile: Profile, analysis: Analysis, output: Path, overwrite: bool
+) -> Prepared:
+    roots = {name: Path(path) for name, path in profile.roots.items()}
+    where = Where(
+        recipe.folder, partial(resolve_inputs, base=recipe.folder, roots=roots), run.path / "scratch"
+    )
+    with _located(recipe):
+        record = open_record(analysis, recipe.data()["inputs"], where)
+    return Prepared(run, recipe, profile, analysis, _options(analysis, recipe), record, output, overwrite)
+
+
+def _options(analysis: Analysis, recipe: Recipe) -> Any:
+    return analysis.options.model_validate(recipe.data()["options"]) if analysis.options is not None else None
+
+
+@contextmanager
+def _located(recipe: Recipe) -> Iterator[None]:
+    """Give faults that name a key of the recipe its line and column."""
+    try:
+        yield
+    except DaskparError as error:
+        raise recipe.located(error) from error
+
+
+@contextmanager
+def _nothing_left_behind() -> Iterator[list[Path]]:
+    made: list[Path] = []
+    try:
+        yield made
+    except BaseException:
+        for path in made:
+            shutil.rmtree(path, ignore_errors=True)
+            _remove_if_empty(path.parent)
+        raise
+
+
+def _refuse_large_blocks(prepared: Prepared) -> None:
+    """Refuse a run whose blocks cannot fit its workers: spilling to disk would not save it."""
+    limit, cost = getattr(prepared.profile, "memory", None), prepared.analysis.cost
+    if not isinstance(limit, int) or cost is None:
+        return
+    threads = int(getattr(prepared.profile, "cores", 1))
+    needed = threads * int(cost(prepared.record, prepared.options).get("task_memory_bytes", 0))
+    if needed > MEMORY_SHARE * limit:
+        raise ProfileError(
+            f"{threads} block(s) at a time need {needed / 1e6:,.0f} MB, a worker has {limit / 1e6:,.0f} MB",
+            f"give a worker at least {needed / MEMORY_SHARE / 1e6:,.0f} MB, or fewer cores",
+            key="memory",
+        )
+
+
+def _check_signature(function: Any, arguments: int, target: str, key: str) -> None:
+    """Refuse a function that cannot be called with so many arguments."""
+    try:
+        inspect.signature(function).bind(*range(arguments))
+    except TypeError as error:
+        raise AnalysisError(
+            f"{target!r} is called with {arguments} argument(s): {error}", "change its signature", key=key
+        ) from error
+    except ValueError:
+        return  # compiled code that does not say what it takes
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        return  # it holds other runs
+
+
+def _write_beginning(prepared: Prepared, source: Any, allow_code: bool) -> None:
+    run, recipe = prepared.run, prepared.recipe
+    code = code_of(prepared)
+    if allow_code:
+        _copy_code(run, code)
+    path = Path(source).absolute() if isinstance(source, str | Path) else None
+    write_text(run.path / "recipe.yaml", recipe.dump())
+    write_text(run.path / "profile.yaml", dump_profile(prepared.profile))
+    run.write_record(
+        {
+            "name": run.name,
+            "created": now(),
+            "recipe": recipe.data(),
+            "recipe_digest": recipe.digest(),
+            "recipe_file": str(path) if path is not None else None,
+            "recipe_file_sha256": _sha256(path) if path is not None else None,
+            "folder": str(recipe.folder),
+            "output": str(prepared.output),
+            "overwrite": prepared.overwrite,
+            "allow_code": allow_code,
+            "input": identity_digest(prepared),
+            "code": {name: {"file": str(file), "sha256": _sha256(file)} for name, file in code.items()},
+            "provenance": provenance(recipe.dump(), recipe.digest(), {}, {}),
+        }
+    )
+    run.write_state(
+        {**EMPTY_STATE, "name": run.name, "profile": prepared.profile.kind, "path": str(run.path)}
+    )
+
+
+def code_of(prepared: Prepared) -> dict[str, Path]:
+    """Return the source files behind a run: those of the analysis, and of functions that its options name."""
+    found = dict(code_files(prepared.analysis.build))
+    for target in _named_code(prepared.analysis, prepared.options):
+        found.update(code_files(load_code(target)))
+    return found
+
+
+def _named_code(analysis: Analysis, options: Any) -> list[str]:
+    return analysis.code(options) if analysis.code is not None else []
+
+
+def _refuse_code(analysis: Analysis, options: Any, allow_code: bool) -> None:
+    for target in _named_code(analysis, options):
+        if not allow_code and not target.startswith("daskpar."):
+            raise RecipeError(
+                f"{target!r} is code that does not ship with daskpar",
+                "pass --allow-code if you trust this module",
+                key="options.function",
+            )
+        function = load_code(target)
+        if not callable(function):
+            raise AnalysisError(f"{target!r} is not a function", "name a function", key="options.function")
+        _check_signature(function, analysis.code_arguments, target, "options.function")
+
+
+def _copy_code(run: RunDirectory, code: Mapping[str, Path]) -> None:
+    for name, file in code.items():
+        if name.partition(".")[0] == "daskpar":
+            continue
+        parts = name.split(".") if file.name != "__init__.py" else [*name.split("."), "__init__"]
+        target = run.code.joinpath(*parts).with_suffix(".py")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(target, file.read_bytes())
+
+
+def _refuse_changed_recipe(run: RunDirectory, record: Mapping[str, Any], as_begun: bool) -> None:
+    kept = Recipe.load(run.path / "recipe.yaml")
+    lines = difference(record["recipe"], kept)
+    file = record["recipe_file"]
+    if (
+        not lines
+        and file is not None
+        and not as_begun
+        and _sha256(Path(file)) not in (None, record["recipe_file_sha256"])
+    ):
+        lines = difference(record["recipe"], _comparable(Path(file), record))
+    if lines:
+        raise UsageError(
+            f"the recipe changed since the run began: {'; '.join(lines[:5])}",
+            "begin a new run with it; or go on with the recipe as it was: daskpar resume --as-begun",
+            path=file or run.path / "recipe.yaml",
+            key=lines[0].partition(":")[0],
+        )
+
+
+def _comparable(file: Path, record: Mapping[str, Any]) -> Recipe:
+    lookup = partial(load_analysis, allow_code=bool(record["allow_code"]))
+    return Recipe.load(file, (), lookup, analysis_names=analysis_names())
+
+
+def _refuse_changed_code(run: RunDirectory, record: Mapping[str, Any], as_begun: bool) -> None:
+    changed = []
+    for name, entry in record["code"].items():
+        ours = name.partition(".")[0] == "daskpar"
+        now_there = _sha256(Path(entry["file"]))
+        if now_there != entry["sha256"] and (now_there is not None or ours) and (ours or not as_begun):
+            changed.append(entry["file"])
+    if changed:
+        raise UsageError(
+            f"the code behind the run changed since it began: {', '.join(changed[:5])}",
+            "begin a new run; or go on with the user's code as it was: daskpar resume --as-begun",
+            path=run.path,
+        )
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _put_first(folder: Path) -> None:
+    path = str(folder.absolute())
+    if path in sys.path:
+        sys.path.remove(path)
+    sys.path.insert(0, path)

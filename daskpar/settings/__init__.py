@@ -1,0 +1,1 @@
+"""How recipes and profiles are read and checked: strict YAML, grammars, overrides, schemas, starters."""

@@ -1,0 +1,253 @@
+"""Start a driver elsewhere and keep track of it: submit, status, wait, logs, cancel.
+
+On the local profile the driver is a child process in a session of its own, so that it outlives the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from daskpar import lease
+from daskpar.atomic import write_text
+from daskpar.errors import ClusterError, UsageError
+from daskpar.rundir import ENDED, RunDirectory, find_run, list_runs, now, runs_folder
+
+if TYPE_CHECKING:
+    from daskpar.profile import Profile
+    from daskpar.recipe import Recipe
+    from daskpar.result import Result
+
+POLL = 0.2  # seconds; a run is watched through files, which no event announces across hosts
+
+
+@dataclass(frozen=True)
+class Run:
+    """A handle on a run, wherever its driver is.
+
+    Attributes
+    ----------
+    directory : RunDirectory
+        Where everything about it is.
+    """
+
+    directory: RunDirectory
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.directory.name
+
+    def status(self) -> dict[str, Any]:
+        """Return name, state, profile, progress, times, result hash, error and path, and more."""
+        status = self.directory.status()
+        if status["state"] == "pending" and not self._driver_lives() and not self.directory.lease.is_held():
+            status["state"] = "interrupted"
+            status["error"] = "the driver did not start; see daskpar logs, then daskpar resume"
+        return status
+
+    def wait(self, timeout: float | None = None) -> dict[str, Any]:
+        """Wait until the run has ended and its driver is gone; return the status.
+
+        Raises
+        ------
+        TimeoutError
+            It still runs after `timeout` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            status = self.status()
+            if status["state"] in ENDED and not self.directory.lease.is_held() and not self._driver_lives():
+                return self.status()
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} is {status['state']} after {timeout} s")
+            time.sleep(POLL)
+
+    def logs(self) -> str:
+        """Return the logs of driver and workers, one after the other."""
+        return "".join(text for _, text in read_logs(self.directory))
+
+    def cancel(self, timeout: float = 30.0) -> dict[str, Any]:
+        """Stop the run; what is stored is kept, and ``daskpar resume`` goes on from there.
+
+        Raises
+        ------
+        daskpar.errors.ClusterError
+            The driver is on another host, or does not end.
+        """
+        write_text(self.directory.path / "cancel", now() + "\n")
+        driver = self._driver()
+        if driver is None:
+            state = self.directory.read_state()
+            if state["state"] != "done":
+                self.directory.write_state(
+                    {**state, "state": "cancelled", "ended": now(), "error": "cancelled"}
+                )
+            return self.status()
+        if driver["host"] != socket.gethostname():
+            raise ClusterError(
+                f"the driver is pid {driver['pid']} on {driver['host']}",
+                "cancel it there",
+                path=self.directory.path,
+            )
+        os.kill(int(driver["pid"]), signal.SIGTERM)
+        try:
+            return self.wait(timeout)
+        except TimeoutError as error:
+            raise ClusterError(
+                f"the driver, pid {driver['pid']}, did not end within {timeout:.0f} s", "end it with kill -9"
+            ) from error
+
+    def interrupt(self, timeout: float = 30.0) -> dict[str, Any]:
+        """Hand Ctrl-C on to a driver of this host, and wait until it has closed its workers."""
+        driver = self._driver()
+        if driver is not None and driver["host"] == socket.gethostname():
+            os.kill(int(driver["pid"]), signal.SIGINT)
+            return self.wait(timeout)
+        return self.status()
+
+    def result(self) -> Result:
+        """Return the result of a finished run."""
+        from daskpar.result import Result
+
+        return Result(self.directory)
+
+    def _driver(self) -> dict[str, Any] | None:
+        for holder in (self.directory.lease.holder(), self._started()):
+            if holder is not None and lease.is_alive(holder):
+                return holder
+        return None
+
+    def _started(self) -> dict[str, Any] | None:
+        try:
+            return dict(json.loads((self.directory.path / "submission.json").read_text()))
+        except (OSError, ValueError):
+            return None
+
+    def _driver_lives(self) -> bool:
+        started = self._started()
+        if started is None:
+            return False
+        _reap(int(started["pid"]))
+        return lease.is_alive(started)
+
+
+def submit(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    profile: str | Path | Profile = "local",
+    *,
+    settings: Sequence[str] = (),
+    allow_code: bool = False,
+    runs: str | Path | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> Run:
+    """Make the run directory of a recipe and start its driver where the profile says; return at once.
+
+    Parameters and errors are those of `daskpar.run`.
+
+    Returns
+    -------
+    Run
+        With ``status()``, ``wait()``, ``logs()``, ``cancel()`` and ``result()``.
+    """
+    from daskpar.preparation import begin
+
+    prepared = begin(
+        recipe,
+        profile,
+        settings=settings,
+        allow_code=allow_code,
+        runs=runs,
+        output=output,
+        overwrite=overwrite,
+    )
+    return start_driver(prepared.run)
+
+
+def start_driver(run: RunDirectory, arguments: Sequence[str] = ()) -> Run:
+    """Start ``daskpar run RUN`` as a process of its own, its output in ``logs/driver.log``."""
+    run.logs.mkdir(exist_ok=True)
+    with open(run.logs / "driver.log", "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "daskpar", "run", str(run.path), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    write_text(run.path / "submission.json", json.dumps(lease.describe(process.pid)))
+    return Run(run)
+
+
+def open_run(token: str | Path, runs: str | Path | None = None) -> Run:
+    """Return the handle of a run: by path, unique prefix of its name, or ``"last"``."""
+    return Run(find_run(str(token), runs_folder(runs)))
+
+
+def all_runs(runs: str | Path | None = None) -> list[Run]:
+    """Return the handles of all runs in a folder, oldest first."""
+    return [Run(directory) for directory in list_runs(runs_folder(runs))]
+
+
+def read_logs(run: RunDirectory, offsets: dict[str, int] | None = None) -> Iterator[tuple[str, str]]:
+    """Yield (file name, new text) of each log, from the offsets on, which are advanced."""
+    offsets = {} if offsets is None else offsets
+    for path in sorted(run.logs.glob("*.log")):
+        with open(path, "rb") as file:
+            file.seek(offsets.get(path.name, 0))
+            data = file.read()
+        offsets[path.name] = offsets.get(path.name, 0) + len(data)
+        if data:
+            yield path.name, data.decode(errors="replace")
+
+
+def clean(run: RunDirectory, everything: bool = False) -> int:
+    """Remove what a finished run no longer needs, its ledger and scratch; return the bytes freed.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        The run.
+    everything : bool
+        Remove the whole directory, finished or not, results in it included.
+
+    Raises
+    ------
+    daskpar.errors.UsageError
+        A driver works on it; or it is not done, and could not be resumed without its ledger.
+    """
+    import shutil
+
+    from daskpar.rundir import folder_bytes
+
+    status = Run(run).status()
+    if status["state"] in ("running", "pending"):
+        raise UsageError(f"is {status['state']}", "daskpar cancel it first", path=run.path)
+    if status["state"] != "done" and not everything:
+        raise UsageError(
+            f"is {status['state']}, and its ledger is what resume needs",
+            "pass --all to remove it",
+            path=run.path,
+        )
+    before = folder_bytes(run.path)
+    for folder in [run.path] if everything else [run.ledger, run.path / "scratch"]:
+        shutil.rmtree(folder, ignore_errors=True)
+    return before - folder_bytes(run.path)
+
+
+def _reap(pid: int) -> None:
+    """Collect a child of ours that has ended, so that it is not taken for alive."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return  # not our child

@@ -1,0 +1,130 @@
+"""What all tests share: a folder of runs, the command line as a process, and counting what workers do."""
+
+import collections
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--soak", action="store_true", help="run the tests marked soak, which take long")
+
+
+FOLDERS = ("slurm", "mpi", "browser")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Hold that marks and folders agree; leave the long tests out unless they are asked for."""
+    for item, name in ((item, name) for item in items for name in FOLDERS):
+        if (ROOT / "tests" / name in item.path.parents) != (item.get_closest_marker(name) is not None):
+            raise pytest.UsageError(f"tests in tests/{name}, and only they, are marked {name}: {item.nodeid}")
+    long = [] if config.getoption("--soak") else [item for item in items if item.get_closest_marker("soak")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+def environment(**more):
+    """Return the environment of a daskpar process that uses this checkout."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, **more}
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """The folder that runs go to, also those of processes started by the test."""
+    folder = tmp_path / "runs"
+    monkeypatch.setenv("DASKPAR_RUNS", str(folder))
+    return folder
+
+
+@dataclasses.dataclass
+class Ended:
+    """How a process ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def cli(tmp_path, runs):
+    """Return a function that runs ``python -m daskpar ...``; keywords are environment variables."""
+
+    def call(*arguments, timeout=120, **variables):
+        done = subprocess.run(
+            [sys.executable, "-m", "daskpar", *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture
+def start(tmp_path, runs):
+    """Return a function that starts ``python -m daskpar ...`` in a session of its own."""
+    started = []
+
+    def call(*arguments, **variables):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "daskpar", *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield call
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@dataclasses.dataclass
+class Count:
+    """A file to which any process appends a line for what it did; lines never mix, for O_APPEND is atomic."""
+
+    path: Path
+
+    @property
+    def source(self):
+        """A function ``mark(text)`` for the user's module of a test, as text."""
+        return (
+            "import os\n"
+            "def mark(text):\n"
+            f"    file = os.open({str(self.path)!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)\n"
+            "    os.write(file, f'{text}\\n'.encode())\n"
+            "    os.close(file)\n"
+        )
+
+    def lines(self):
+        return self.path.read_text().splitlines() if self.path.exists() else []
+
+    def each(self):
+        """How often each line was written."""
+        return collections.Counter(self.lines())
+
+    def clear(self):
+        self.path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def count(tmp_path):
+    return Count(tmp_path / "executions.txt")

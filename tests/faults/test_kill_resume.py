@@ -1,0 +1,453 @@
+"""Runs that are killed, at any place, and resumed: the same bits, and no stored block computed again.
+
+What ran is counted from a file that the functions themselves append to, in the workers.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+
+from daskpar import ledger
+from daskpar.lease import Lease
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+
+BLOCKS = 64
+SECONDS = 0.2
+THREADS = 2
+ENOUGH = 4  # blocks stored before a kill
+
+PROFILE = f"kind: local\nworkers: {THREADS}\nmemory: 1 GiB\n"
+
+MAP_MODULE = """
+import time
+def measure(p):
+    mark(f"begin {p['x']}")
+    time.sleep(SECONDS)
+    HOOK(p["x"])
+    mark(f"end {p['x']}")
+    return {"square": p["x"] ** 2 / 7, "name": f"n{p['x']}"}
+"""
+MAP_RECIPE = """
+name: mapped
+analysis: map
+inputs:
+  grid:
+    x: [{numbers}]
+options: {{function: "mine:measure", items_per_block: 1}}
+outputs: [table.ecsv]
+"""
+
+# A user's own analysis, in less than 30 lines and without any durable node.
+PLUGIN_MODULE = """
+import time
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from daskpar.analysis import Analysis
+
+
+def chunk(block_id):
+    mark(f"begin {block_id[0]}")
+    time.sleep(SECONDS)
+    HOOK(block_id[0])
+    mark(f"end {block_id[0]}")
+    return np.arange(4.0)[None] / (block_id[0] + 1)
+
+
+def build(files, options):
+    image = da.map_blocks(
+        lambda block_id: chunk(block_id), chunks=((1,) * BLOCKS, (4,)), dtype=float, meta=np.empty((0, 0))
+    )
+    return xr.Dataset({"image": (("y", "x"), image)})
+
+
+ANALYSIS = Analysis(build=build)
+"""
+PLUGIN_RECIPE = """
+name: plugged
+analysis: mine:ANALYSIS
+inputs: {{files: data.txt}}
+outputs: [image.fits]
+"""
+MODULES = {"map": (MAP_MODULE, MAP_RECIPE), "plugin": (PLUGIN_MODULE, PLUGIN_RECIPE)}
+
+
+class Case:
+    """A recipe with code of the user's, whose blocks do something in the middle."""
+
+    def __init__(self, kind, folder, count, blocks=BLOCKS, seconds=SECONDS):
+        self.folder, self.count, self.blocks, self.seconds = folder, count, blocks, seconds
+        self.module, recipe = MODULES[kind]
+        (folder / "data.txt").write_text("data")
+        (folder / "site.yaml").write_text(PROFILE)
+        (folder / "recipe.yaml").write_text(recipe.format(numbers=", ".join(map(str, range(blocks)))))
+        self.write()
+
+    def write(self, hook="pass"):
+        """Write the module; `hook` runs in the middle of each block, `n` being its number."""
+        text = self.module.replace("SECONDS", str(self.seconds)).replace("BLOCKS", str(self.blocks))
+        body = f"def HOOK(n):\n    import os, signal, time\n    {hook}\n"
+        (self.folder / "mine.py").write_text(self.count.source + body + text)
+
+    @property
+    def begin(self):
+        return ["run", "recipe.yaml", "-p", "site.yaml", "--allow-code", "--json"]
+
+    def begun(self):
+        return self.executions("begin")
+
+    def executions(self, what):
+        """How often each block came to that point."""
+        return {int(line.split()[1]): n for line, n in self.count.each().items() if line.startswith(what)}
+
+
+@pytest.fixture(params=["map", "plugin"])
+def case(request, tmp_path, count):
+    return Case(request.param, tmp_path, count)
+
+
+@pytest.fixture
+def mapped(tmp_path, count):
+    return Case("map", tmp_path, count)
+
+
+def the_run(runs):
+    (path,) = runs.iterdir()
+    return path
+
+
+def stored_keys(runs):
+    found = [path for path in runs.iterdir()] if runs.exists() else []
+    return set(ledger.scan(found[0] / "ledger")[0]) if found else set()
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+    return value
+
+
+def under_way(case, runs, process=None):
+    """Wait until enough blocks are stored while others are computed."""
+
+    def reached():
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"it ended early: {process.communicate()}")
+        return len(case.executions("end")) >= ENOUGH + THREADS and len(stored_keys(runs)) >= ENOUGH
+
+    wait_for(reached)
+
+
+def family(process):
+    """All processes below one, itself included."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(process.pid)
+        return [parent, *parent.children(recursive=True)]
+    return []
+
+
+def left(processes):
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def gone(processes, seconds=60):
+    wait_for(lambda: not left(processes), seconds)
+
+
+def undisturbed(case, cli, count):
+    """The result hash of a run that nobody disturbs; what it counted is forgotten."""
+    done = cli(*case.begin, "--runs", "calm")
+    assert done.code == 0, done.stderr
+    assert set(case.begun().values()) == {1}
+    assert len(case.begun()) == case.blocks
+    count.clear()
+    return json.loads(done.stdout)["result_hash"]
+
+
+def resumed(cli, *arguments):
+    done = cli("resume", "last", "--json", *arguments)
+    assert done.code == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# --- the driver dies
+
+
+def test_a_killed_driver_is_resumed_to_the_same_bits(case, cli, start, runs, count):
+    expected = undisturbed(case, cli, count)
+    process = start(*case.begin)
+    under_way(case, runs, process)
+    processes = family(process)
+    process.kill()
+    gone(processes)
+    stored = len(stored_keys(runs))
+    first = case.begun()
+    assert ENOUGH <= stored < BLOCKS
+    assert len(first) > stored - 1
+    assert max(first.values()) == 1
+    status = json.loads(cli("status", "--json").stdout)
+    assert status["state"] == "interrupted"
+    assert status["blocks_total"] == BLOCKS
+
+    after = resumed(cli)
+    assert after["result_hash"] == expected
+    assert (after["state"], after["blocks_done"], after["blocks_total"]) == ("done", BLOCKS, BLOCKS)
+    executions = case.begun()
+    assert set(executions) == set(range(BLOCKS))
+    assert sum(executions.values()) - BLOCKS <= THREADS  # only what was in flight runs twice
+    assert sum(executions.values()) - BLOCKS == len(first) - stored
+
+    before = count.lines()
+    again = resumed(cli)
+    assert again["result_hash"] == expected
+    assert count.lines() == before  # a finished run executes none
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.3, 1.0, 2.2, 3.1, 4.5])
+def test_a_driver_killed_at_any_time(mapped, start, cli, runs, moment):
+    """Whenever it dies, before its first block or after its last: what is stored is used, and it finishes."""
+    mapped.seconds = 0.01
+    mapped.write()
+    process = start(*mapped.begin)
+    wait_for(lambda: process.poll() is not None or list(runs.glob("*/run.json")))
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(moment)
+    processes = family(process)
+    process.kill()
+    gone(processes)
+    stored = len(stored_keys(runs))
+    first = sum(mapped.begun().values())
+    after = resumed(cli)
+    assert after["state"] == "done"
+    assert sum(mapped.begun().values()) == BLOCKS + first - stored
+    assert first - stored <= THREADS
+
+
+# --- a worker dies
+
+
+def kill_once(folder, number):
+    flag = folder / "killed"
+    return (
+        f"if n == {number} and not os.path.exists({str(flag)!r}):\n"
+        f"        open({str(flag)!r}, 'w').close()\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)"
+    )
+
+
+def test_a_killed_worker_costs_only_the_blocks_it_was_computing(case, cli, runs, count, tmp_path):
+    expected = undisturbed(case, cli, count)
+    case.write(kill_once(tmp_path, 20))
+    done = cli(*case.begin)
+    assert done.code == 0, done.stderr
+    assert json.loads(done.stdout)["result_hash"] == expected
+    assert case.begun().pop(20) == 2
+    assert case.executions("end") == dict.fromkeys(range(BLOCKS), 1)  # no block that had ended ran again
+    assert len(stored_keys(runs)) == BLOCKS
+
+
+def test_receipts_lost_with_a_worker_are_made_again_from_the_ledger(case, cli, runs, count, tmp_path):
+    """A worker of many threads dies while blocks are stored of which nobody has heard yet."""
+    case.seconds = 0.02
+    (tmp_path / "site.yaml").write_text("kind: local\nworkers: 1\ncores: 8\nmemory: 1 GiB\n")
+    case.write(
+        f"n % 16 == 8 and not os.path.exists({str(tmp_path)!r} + f'/{{n}}') and "
+        f"(open({str(tmp_path)!r} + f'/{{n}}', 'w').close(), os.kill(os.getpid(), signal.SIGKILL))"
+    )
+    done = cli(*case.begin)
+    assert done.code == 0, done.stderr
+    records = [
+        record for path in runs.glob("*/ledger/segments/*.seg") for record in ledger._records(path, [])
+    ]
+    keys = [record.key for record in records]
+    assert len(set(keys)) == BLOCKS
+    assert len(keys) == BLOCKS  # none was stored twice
+
+
+def test_a_poison_block_is_named_and_the_rest_is_saved(case, cli, runs, tmp_path):
+    case.seconds = 0.01
+    case.write("n == 40 and os.kill(os.getpid(), signal.SIGKILL)")
+    done = cli(*case.begin)
+    assert done.code == 4
+    assert "ended its worker 4 times" in done.stderr
+    assert "40" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert case.begun()[40] == 4
+    assert len(stored_keys(runs)) == BLOCKS - 1
+    status = json.loads(cli("status", "--json").stdout)
+    assert (status["state"], status["blocks_done"]) == ("failed", BLOCKS - 1)
+    case.write()
+    refused = cli("resume", "last")
+    assert refused.code == 2
+    assert "mine.py" in refused.stderr
+
+
+def test_a_block_that_raises_is_named_and_the_rest_is_saved(case, cli, runs):
+    case.seconds = 0.01
+    case.write("1 / (n - 40)")
+    done = cli(*case.begin)
+    assert done.code == 2
+    assert "ZeroDivisionError" in done.stderr
+    assert "40" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(stored_keys(runs)) == BLOCKS - 1
+    assert "ZeroDivisionError" in cli("logs").stdout
+
+
+# --- nobody is left behind
+
+
+def test_workers_leave_when_their_driver_is_gone(mapped, start, runs):
+    mapped.seconds = 3.0
+    mapped.write()
+    process = start(*mapped.begin)
+    wait_for(mapped.begun)
+    processes = family(process)
+    assert len(processes) > THREADS
+    process.kill()
+    gone(processes, 60)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("group", [False, True], ids=["driver", "group"])
+def test_an_interrupted_run_ends_cleanly_and_goes_on(case, cli, start, runs, number, code, group):
+    process = start(*case.begin)
+    under_way(case, runs, process)
+    processes = family(process)
+    (os.killpg if group else os.kill)(process.pid, number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "Traceback" not in stderr
+    assert "daskpar resume" in stderr
+    gone(processes, 10)
+    status = json.loads(cli("status", "--json").stdout)
+    assert status["state"] == "interrupted"
+    assert not (the_run(runs) / "lease.json").exists()
+    stored = len(stored_keys(runs))
+    assert status["blocks_done"] <= stored
+    resumed(cli)
+    assert sum(case.begun().values()) - BLOCKS <= THREADS
+
+
+def test_cancel_stops_a_run_that_resume_finishes(mapped, cli, start, runs):
+    process = start(*mapped.begin)
+    under_way(mapped, runs, process)
+    processes = family(process)
+    done = cli("cancel", "last", "--json")
+    assert done.code == 0, done.stderr
+    assert json.loads(done.stdout)["state"] == "cancelled"
+    assert process.wait(10) == 143
+    gone(processes, 10)
+    resumed(cli)
+    assert sum(mapped.begun().values()) - BLOCKS <= THREADS
+
+
+# --- two drivers
+
+
+def test_a_second_driver_is_refused_and_told_who_the_first_is(mapped, cli, start, runs):
+    process = start(*mapped.begin)
+    under_way(mapped, runs, process)
+    done = cli("resume", "last")
+    assert done.code == 2
+    assert f"pid {process.pid} on {os.uname().nodename}" in done.stderr
+    assert process.wait(60) == 0
+    assert set(mapped.begun().values()) == {1}
+    assert Lease(the_run(runs) / "lease.json").holder() is None
+
+
+# --- what changed
+
+
+def interrupted(case, start, runs):
+    """Begin a run and kill it on the way."""
+    process = start(*case.begin)
+    under_way(case, runs, process)
+    processes = family(process)
+    process.kill()
+    gone(processes)
+
+
+def test_a_changed_recipe_is_refused_with_the_difference(mapped, cli, start, runs, tmp_path):
+    interrupted(mapped, start, runs)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(path.read_text().replace("items_per_block: 1", "items_per_block: 2"))
+    refused = cli("resume", "last")
+    assert refused.code == 2
+    assert "options.items_per_block" in refused.stderr
+    assert "1" in refused.stderr
+    assert "2" in refused.stderr
+    assert "--as-begun" in refused.stderr
+    assert resumed(cli, "--as-begun")["state"] == "done"
+    assert sum(mapped.begun().values()) - BLOCKS <= THREADS
+
+
+def test_changed_code_is_refused_with_the_file(case, cli, start, runs, tmp_path):
+    interrupted(case, start, runs)
+    case.write("n / 2")
+    refused = cli("resume", "last")
+    assert refused.code == 2
+    assert str(tmp_path / "mine.py") in refused.stderr
+    assert "--as-begun" in refused.stderr
+    assert resumed(cli, "--as-begun")["state"] == "done"  # with the code that the run keeps
+    assert sum(case.begun().values()) - BLOCKS <= THREADS
+
+
+def test_a_changed_input_is_refused(tmp_path, cli, start, runs, count):
+    case = Case("plugin", tmp_path, count)
+    interrupted(case, start, runs)
+    (tmp_path / "data.txt").write_text("other data")
+    refused = cli("resume", "last")
+    assert refused.code == 3
+    assert "changed" in refused.stderr
+
+
+def test_a_damaged_record_is_computed_again_and_reported(case, cli, start, runs, count):
+    expected = undisturbed(case, cli, count)
+    interrupted(case, start, runs)
+    records = sorted(ledger.scan(the_run(runs) / "ledger")[0].values(), key=lambda r: (r.path, r.offset))
+    before = sum(case.begun().values())
+    with open(records[0].path, "r+b") as file:
+        file.seek(records[0].offset + records[0].length - 1)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([last[0] ^ 1]))
+    assert resumed(cli)["result_hash"] == expected
+    assert sum(case.begun().values()) == before + BLOCKS - (len(records) - 1)
+    assert "damaged" in cli("logs").stdout
+
+
+# --- a full disk
+
+
+def test_a_full_disk_ends_with_its_own_code_and_nothing_is_lost(tmp_path, cli, runs, count):
+    """The limit on the size of any file is the disk that fills up while workers store."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, resource\n"
+        "size = int(os.environ.get('LIMIT_FILES', 0))\n"
+        "if size:\n    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))\n"
+    )
+    case = Case("map", tmp_path, count, seconds=0.01)
+    case.module = case.module.replace('"name": f"n{p[\'x\']}"', '"name": "x" * 5000')
+    case.write()
+    done = cli(*case.begin, LIMIT_FILES="300000")
+    assert done.code == 5, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "bytes" in done.stderr
+    assert str(the_run(runs)) in done.stderr
+    stored = len(stored_keys(runs))
+    assert 0 < stored < BLOCKS
+    before = sum(case.begun().values())
+    assert resumed(cli)["state"] == "done"
+    assert sum(case.begun().values()) == before + BLOCKS - stored

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Everything the tests need, then the tests:  bash tests/run.sh [--soak] [--part NAME]... [-- PYTEST ARGUMENTS]
+#
+# Makes .venv-test (kept as long as pyproject.toml stays the same) and installs this checkout into it. As root on
+# Debian it also installs Slurm, munge and Chromium where they are missing; elsewhere their tests are skipped.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+environment=.venv-test
+started=$SECONDS
+
+python=""
+for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    echo "tests/run.sh needs Python 3.11 or newer" >&2
+    exit 1
+fi
+
+# What the environment depends on: this interpreter, our requirements, and where the checkout lies.
+digest=$({ "$python" -VV; pwd; cat pyproject.toml; } | sha256sum | cut -d' ' -f1)
+if [ "$(cat "$environment/digest" 2>/dev/null)" != "$digest" ]; then
+    rm -rf "$environment"
+    "$python" -m venv "$environment"
+    if command -v uv >/dev/null; then
+        uv pip install --quiet --python "$environment/bin/python" --editable '.[test]'
+    else
+        "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+    fi
+    echo "$digest" >"$environment/digest"
+fi
+echo "environment: $environment, $((SECONDS - started)) s"
+
+started=$SECONDS
+missing=()
+command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v sbatch >/dev/null || missing+=(slurm-wlm)
+command -v munged >/dev/null || missing+=(munge)
+command -v chromium >/dev/null || missing+=(chromium)
+command -v chromedriver >/dev/null || missing+=(chromium-driver)
+if [ ${#missing[@]} -gt 0 ]; then
+    if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then
+        echo "installing ${missing[*]}"
+        # RUNLEVEL=1: the packages' own services are not started; the tests start private ones.
+        export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+        apt-get update -qq
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    else
+        echo "not root on Debian, so tests are skipped that need ${missing[*]}"
+    fi
+fi
+echo "system packages: $((SECONDS - started)) s"
+
+exec "$environment/bin/python" tests/parts.py "$@"
