@@ -1,4 +1,4 @@
-"""Estimators against their definitions, the analytic box, multipoles, and resampling against doing it the long way."""
+"""Estimators by definition, the analytic box, multipoles, and resampling against the long way."""
 
 import numpy as np
 import pytest
@@ -32,14 +32,22 @@ def test_missing_counts_and_unknown_estimators():
 
 @pytest.mark.parametrize(
     ("metric", "second"),
-    [("r", None), ("rp_pi", [0, 1.5, 3.0]), ("rp_pi", [-2, 0, 1.0]), ("s_mu", [0, 0.4, 1]), ("s_mu", [-1, 0.2, 1])],
+    [
+        ("r", None),
+        ("rp_pi", [0, 1.5, 3.0]),
+        ("rp_pi", [-2, 0, 1.0]),
+        ("s_mu", [0, 0.4, 1]),
+        ("s_mu", [-1, 0.2, 1]),
+    ],
 )
 def test_random_pairs_in_a_box_are_those_of_uniform_points(metric, second):
     box = (8.0, 8.0, 9.0)
     one = np.random.default_rng(1).uniform(0, box, (1400, 3))
     edges = np.array([0.5, 1.5, 2.5, 3.5])
     pairs = brute(one, None, metric, edges, second, boxsize=box)[0]
-    expected = statistics.random_pairs_in_box(metric, edges, box, None if second is None else np.array(second, float))
+    expected = statistics.random_pairs_in_box(
+        metric, edges, box, None if second is None else np.array(second, float)
+    )
     assert expected.shape == pairs.shape
     mean = expected * len(one) * (len(one) - 1)
     # Unordered pairs of uniform points are independent in pairs: Poisson to good accuracy.
@@ -104,7 +112,7 @@ def test_jackknife_is_counting_without_the_patch(patched):
 
 
 def test_bootstrap_is_the_weighted_sum_over_patches(patched):
-    _, patch, weights, _, rows, values = patched
+    *_, rows, values = patched
     times = resampling.draw(5, 7, seed=3)
     assert (times.sum(axis=1) == 5).all()
     drawn = resampling.bootstrap(rows, values, times)
