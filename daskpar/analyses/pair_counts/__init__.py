@@ -1,0 +1,1 @@
+"""Pair counts and correlation functions."""

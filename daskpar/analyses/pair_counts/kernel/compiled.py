@@ -1,13 +1,19 @@
-"""How the loops are compiled: as everywhere, and inlined where they stand inside other loops."""
+"""How the loops of this kernel are compiled."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+from numba.extending import intrinsic
+
 from daskpar.compiled import compiled
 
-__all__ = ["compiled", "inlined"]
+__all__ = ["compiled", "inlined", "instruction"]
 
-inlined: Callable[..., Any] = compiled(forceinline=True)
+inlined: Callable[..., Any] = functools.partial(compiled, forceinline=True)
 """Decorator of what stands inside loops: vectors then stay in registers."""
+
+instruction: Callable[..., Any] = intrinsic
+"""Decorator of what is written in LLVM's instructions: gives the types of a call, and the code for it."""

@@ -1,11 +1,11 @@
 """Which bin numbers are in.
 
-The bin is the number of thresholds at or below a number: 0 below the first bin, one more than the last bin above
-all. Evenly spaced thresholds are found by a division, then made exact by comparing with the thresholds on either
-side. Others are found by the leading bits of the float: exponent and a few bits of the mantissa number intervals
-that are narrow where the numbers are small, a table holds the bin at the beginning of each, and as no interval holds
-more than one threshold, one comparison makes that exact. The rest (signed, or too narrow) is compared with each
-threshold.
+The bin is the number of thresholds at or below a number: 0 below the first bin, one more than the last bin
+above all. Evenly spaced thresholds are found by a division, then made exact by comparing with the thresholds
+on either side. Others are found by the leading bits of the float: exponent and a few bits of the mantissa
+number intervals that are narrow where the numbers are small, a table holds the bin at the beginning of each,
+and as no interval holds more than one threshold, one comparison makes that exact. The rest (signed, or too
+narrow) is compared with each threshold.
 """
 
 from __future__ import annotations
@@ -54,12 +54,13 @@ def make_lookup(thresholds: NDArray[np.float64]) -> tuple[Lookup, list[NDArray[A
         if found is not None:
             how, (table, shift, offset) = TABLE, found
     per_step = 1.0 / step if how == EVEN else 0.0
-    lookup = Lookup(how, address(padded), n, begin, step, per_step, address(table), table.size - 1, shift, offset)
+    even = (begin, step, per_step)
+    lookup = Lookup(how, address(padded), n, *even, address(table), table.size - 1, shift, offset)
     return lookup, [padded, table]
 
 
 def _table(thresholds: NDArray[np.float64]) -> tuple[NDArray[np.int64], int, int] | None:
-    """Bins at the beginnings of intervals, and which bits number those; None where the table would be too large."""
+    """Tell the bins where intervals begin, and which bits number those; None where they are too many."""
     positive = thresholds[thresholds > 0]
     bits = positive.view(np.int64)
     for shift in range(50, 30, -1):
@@ -98,7 +99,7 @@ def _each(value: Any, lookup: Any) -> Any:
 
 
 @inlined
-def _by_table(value: float, bits: int, lookup: Any) -> int:
+def _by_table(value: float, bits: int, lookup: Any) -> Any:
     interval = min(max((bits >> lookup.shift) - lookup.offset, 0), lookup.last)
     found = get_int(lookup.table, interval)
     return found + (value >= get_float(lookup.thresholds, found))

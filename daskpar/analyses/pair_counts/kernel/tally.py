@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 
+from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 from daskpar.analyses.pair_counts.kernel.lanes import LANES, compress, count, load, root, splat, store
 from daskpar.analyses.pair_counts.kernel.lookup import bin_numbers
 from daskpar.analyses.pair_counts.kernel.memory import get_float, get_int, put_float, put_int
@@ -20,8 +20,8 @@ MANY_BINS = 200
 class Bins(NamedTuple):
     """Counts and sums: addresses of arrays of shape (slots, copies, width).
 
-    ``width`` counts one bin more at either end of each axis. There is a slot for each pair of patches that was met,
-    numbered in ``slot_of``, and ``used`` holds how many; without patches there is one.
+    ``width`` counts one bin more at either end of each axis. There is a slot for each pair of patches that
+    was met, numbered in ``slot_of``, and ``used`` holds how many; without patches there is one.
     """
 
     npairs: int
@@ -37,8 +37,8 @@ class Bins(NamedTuple):
 def sift(values: int, n: int, thresholds: int, number: int, npairs: int) -> None:
     """Count values between thresholds, all below the last of them; ``values`` is used up.
 
-    Passes from the top: each counts what is below a threshold and keeps only that. With bins that grow outwards
-    most pairs are gone after one or two passes.
+    Passes from the top: each counts what is below a threshold and keeps only that. With bins that grow
+    outwards most pairs are gone after one or two passes.
 
     Parameters
     ----------
@@ -66,10 +66,11 @@ def sift(values: int, n: int, thresholds: int, number: int, npairs: int) -> None
 
 
 @inlined
-def arcsine(x: float) -> float:
+def arcsine(x: float) -> Any:
     """Arc sine of 0 ≤ x ≤ 1 to 1 ulp, from additions, multiplications, divisions and roots only.
 
-    The same bits on every processor; the rational approximation of FreeBSD's ``e_asin.c`` (Sun Microsystems, 1993).
+    The same bits on every processor; the rational approximation of FreeBSD's ``e_asin.c`` (Sun Microsystems,
+    1993).
     """
     t = x * x if x < 0.5 else (1.0 - x) * 0.5
     p = t * (
@@ -80,7 +81,11 @@ def arcsine(x: float) -> float:
             + t
             * (
                 2.01212532134862925881e-01
-                + t * (-4.00555345006794114027e-02 + t * (7.91534994289814532176e-04 + t * 3.47933107596021167570e-05))
+                + t
+                * (
+                    -4.00555345006794114027e-02
+                    + t * (7.91534994289814532176e-04 + t * 3.47933107596021167570e-05)
+                )
             )
         )
     )
@@ -95,7 +100,7 @@ def arcsine(x: float) -> float:
 
 
 @inlined
-def _slot(bins: Any, pair: int) -> int:
+def _slot(bins: Any, pair: int) -> Any:
     """Slot of a pair of patches: the next free one where it is met for the first time."""
     slot = get_int(bins.slot_of, pair)
     if slot < 0:
@@ -116,7 +121,9 @@ def _separations(values: int, n: int, angles: bool) -> None:
 
 
 @compiled
-def tally(buffers: Any, n: int, first_lookup: Any, second_lookup: Any, bins: Any, rule: Any, n_patches: int) -> None:
+def tally(
+    buffers: Any, n: int, first_lookup: Any, second_lookup: Any, bins: Any, rule: Any, n_patches: int
+) -> None:
     """Add the pairs in the buffers to their bins, one after the other."""
     bin_numbers(buffers.first, n, first_lookup, buffers.bin)
     columns = 1
@@ -141,7 +148,9 @@ def tally(buffers: Any, n: int, first_lookup: Any, second_lookup: Any, bins: Any
             where += _slot(bins, int(get_float(buffers.patch, k))) * bins.width
         put_int(bins.npairs, where, get_int(bins.npairs, where) + 1)
         if rule.weighted:
-            put_float(bins.weight_sum, where, get_float(bins.weight_sum, where) + get_float(buffers.weight, k))
+            put_float(
+                bins.weight_sum, where, get_float(bins.weight_sum, where) + get_float(buffers.weight, k)
+            )
         if rule.separations:
             separation = get_float(buffers.first, k)
             put_float(bins.separation_sum, where, get_float(bins.separation_sum, where) + separation)
