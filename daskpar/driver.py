@@ -106,12 +106,12 @@ def go_on(
 def drive(prepared: Prepared) -> Result:
     """Advance a prepared run to its end, from this process."""
     run = prepared.run
-    with run.lease.hold():
+    with run.lease.hold() as lost:
         (run.path / "cancel").unlink(missing_ok=True)
         started = run.read_state().get("started") or now()
         state = {**EMPTY_STATE, "name": run.name, "state": "running", "profile": prepared.profile.kind,
                  "started": started, "path": str(run.path)}  # fmt: skip
-        with Journal(run, state).kept() as journal, _termination_raises():
+        with Journal(run, state, lost).kept() as journal, _termination_raises():
             try:
                 _work(prepared, journal)
             except BaseException as error:

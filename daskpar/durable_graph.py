@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import dask
@@ -53,12 +54,11 @@ class DurableGraph:
         kept = cull(self.with_loads(stored), self._targets())
         return [key for key, node in self.nodes.items() if node in kept and key not in stored]
 
-    def todo(self, stored: Mapping[str, Stored], work: Callable[..., Any]) -> tuple[Graph, dict[Any, str]]:
-        """Return the graph of what is missing, and its targets as ``{task key: record key}``.
+    def todo(self, stored: Mapping[str, Stored], work: Callable[..., Any]) -> Todo:
+        """Return the tasks of what is missing.
 
         Each target calls ``work(durable, *arguments)``, which stores the partial and returns a receipt with
-        the handle under ``"stored"``; nodes that depend on a durable node get the stored partial, read on
-        demand.
+        the handle under ``"stored"``; what depends on a durable node gets the stored partial, read on demand.
         """
         graph = self.with_loads(stored)
         targets = {}
@@ -69,7 +69,7 @@ class DurableGraph:
             graph[target] = Task(target, work, task.func, *task.args, **task.kwargs)
             graph[node] = Task(node, _stored_in, TaskRef(target))
             targets[target] = key
-        return cull(graph, list(targets)), targets
+        return Todo(cull(graph, set(targets)), targets, self.nodes, len(targets), dict(targets))
 
     def assembly(self, stored: Mapping[str, Stored]) -> Any:
         """Return the collection with every durable node replaced by a load from the ledger."""
@@ -84,6 +84,48 @@ class DurableGraph:
 
     def _targets(self) -> list[Any]:
         return list(flatten(self.collection.__dask_keys__()))
+
+
+@dataclass
+class Todo:
+    """Blocks to compute and store, of which a few at a time may be sent to workers.
+
+    Attributes
+    ----------
+    graph : dict
+        Tasks of all blocks that were missing.
+    targets : dict
+        The blocks, in order: ``{task key: record key}``.
+    nodes : dict
+        As in `DurableGraph`.
+    missing : int
+        Number of blocks not stored yet.
+    waiting : dict
+        Those of `targets` that have not been taken.
+    """
+
+    graph: Graph
+    targets: dict[Any, str]
+    nodes: dict[str, Any]
+    missing: int
+    waiting: dict[Any, str]
+
+    def take(self, most: int) -> tuple[Graph, list[Any]]:
+        """Return the next blocks, about so many, and the part of the graph that they need.
+
+        Blocks that these depend on come with them, so that none runs without its receipt being heard.
+        """
+        tasks = cull(self.graph, set(islice(self.waiting, most)))
+        taken = [name for name in tasks if name in self.waiting]
+        for name in taken:
+            del self.waiting[name]
+        return dict(tasks), taken
+
+    def done(self, target: Any, stored: Stored) -> None:
+        """Note that a target is stored: what needs it later loads it."""
+        node = self.nodes[self.targets[target]]
+        self.graph[node] = Task(node, load, stored)
+        self.missing -= self.graph.pop(target, None) is not None
 
 
 ARRAY = "<array>"  # the name under which a block that is one array, not a dict, is stored

@@ -1,11 +1,12 @@
-"""Run a prepared recipe with a client: stage by stage, block by durable block. Where all parts meet.
+"""Run a prepared recipe with a client: stage by stage, block by durable block.
 
-for each stage of build(record, options):
-split its graph into blocks and assembly          durable_graph
-submit what the ledger does not hold              block, on the workers
-note each receipt as it comes                     journal
-assemble the stage's Dataset from the ledger      dataset_store
-write outputs                                         outputs
+    for each stage of build(record, options):
+        split its graph into blocks and assembly          durable_graph
+        submit what the ledger does not hold, in waves    block, on the workers
+        note each receipt as it comes                     journal
+        assemble the stage's Dataset from the ledger      dataset_store
+
+This is where all parts meet.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from distributed.worker import thread_state
 from daskpar import ledger
 from daskpar.block import BlockWork
 from daskpar.durable import Stage
-from daskpar.durable_graph import DurableGraph, durable_graph
+from daskpar.durable_graph import DurableGraph, Todo, durable_graph
 from daskpar.errors import AnalysisError, ClusterError, DaskparError, Fault
 from daskpar.journal import Journal
 from daskpar.ledger import Stored
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from daskpar.preparation import Prepared
 
+WAVE = 2048  # blocks that the scheduler holds at a time; it needs some 10 kB for each
 FAILURES_BEFORE_STOP = 8  # distinct blocks; the rest of the work is saved before the run ends
 
 
@@ -102,31 +104,45 @@ class Execution:
     def _compute(self, graph: DurableGraph, client: Client) -> None:
         """Have the workers compute and store all blocks of a stage that the ledger does not hold."""
         work = BlockWork(str(self.prepared.run.ledger), self.prepared.analysis.preview, started_before)
-        tasks, targets = graph.todo(self.stored, work)
-        if targets:
-            self._receive(client, client.get(tasks, list(targets), sync=False), targets, graph)
-
-    def _receive(
-        self, client: Client, futures: list[Future], targets: dict[Any, str], graph: DurableGraph
-    ) -> None:
-        """Note receipts until all blocks are stored, or too many have failed."""
+        todo = graph.todo(self.stored, work)
+        running = as_completed()
         failures: list[DaskparError] = []
-        waiting = as_completed(futures)
-        futures.clear()  # each future is let go as soon as its receipt is noted
-        for batch in waiting.batches():
-            finished = [future for future in batch if future.status == "finished"]
-            for receipt in client.gather(finished):
-                self._note(receipt)
-            for future in batch:
-                if future.status != "finished":
-                    failures.append(self._failure(future, graph.label(targets[future.key])))
-                future.release()
-            missing = waiting.count() + len(failures)
-            self.journal.update(**self._progress(missing), failures=len(failures))
+        self._submit(client, todo, running)
+        for batch in running.batches():
+            failures += self._receive(client, batch, todo, graph)
+            self.journal.update(**self._progress(todo.missing), failures=len(failures))
             if len(failures) >= FAILURES_BEFORE_STOP or any(isinstance(f, ClusterGone) for f in failures):
                 break
+            self._submit(client, todo, running)
         if failures:
             raise type(failures[0])(faults=faults_of(failures))
+
+    @staticmethod
+    def _submit(client: Client, todo: Todo, running: as_completed) -> None:
+        """Send workers the next blocks when half of a wave is done: this bounds the driver's memory."""
+        wave = max(WAVE, 4 * sum(client.nthreads().values()))
+        if running.count() > wave // 2:
+            return
+        tasks, targets = todo.take(wave - running.count())
+        if targets:
+            running.update(client.get(tasks, targets, sync=False))
+
+    def _receive(
+        self, client: Client, batch: list[Future], todo: Todo, graph: DurableGraph
+    ) -> list[DaskparError]:
+        """Note the receipts of blocks that have ended; return the errors of those that failed."""
+        finished = [future for future in batch if future.status == "finished"]
+        for future, receipt in zip(finished, client.gather(finished), strict=True):
+            todo.done(future.key, receipt["stored"])
+            self._note(receipt)
+        failed = [
+            self._failure(future, graph.label(todo.targets[future.key]))
+            for future in batch
+            if future.status != "finished"
+        ]
+        for future in batch:
+            future.release()
+        return failed
 
     def _progress(self, missing: int) -> dict[str, int]:
         return {"blocks_total": len(self.blocks), "blocks_done": len(self.blocks) - missing}

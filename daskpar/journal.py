@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from daskpar.errors import UsageError
 from daskpar.rundir import RunDirectory, now
 
 PERIOD = 0.5  # seconds between writes while something changes
@@ -25,10 +26,13 @@ class Journal:
         Where to write.
     state : dict
         The first state.
+    lost : threading.Event, optional
+        Set when another driver has taken the run over; from then on nothing is written.
     """
 
-    def __init__(self, run: RunDirectory, state: dict[str, Any]) -> None:
+    def __init__(self, run: RunDirectory, state: dict[str, Any], lost: threading.Event | None = None) -> None:
         self._run = run
+        self._lost = lost or threading.Event()
         self._state = dict(state)
         self._events: list[dict[str, Any]] = []
         self._lock = threading.Lock()
@@ -49,7 +53,13 @@ class Journal:
         ------
         daskpar.errors.OutputError
             The thread could not write; the run cannot go on without its diary.
+        daskpar.errors.UsageError
+            Another driver has taken over.
         """
+        if self._lost.is_set():
+            raise UsageError(
+                "another driver has taken over this run", "see daskpar status", path=self._run.path
+            )
         with self._lock:
             if self._failure is not None:
                 raise self._failure
@@ -84,6 +94,8 @@ class Journal:
 
     def write(self) -> None:
         """Write what has changed."""
+        if self._lost.is_set():
+            return
         with self._lock:
             events, self._events = self._events, []
             state = {**self._state, "written": time.time()} if self._changed else None

@@ -45,7 +45,7 @@ class Lease:
         """Return who holds it as written, dead or alive; None where nobody does."""
         try:
             return dict(json.loads(self.path.read_text()))
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             return None
 
     def is_held(self) -> bool:
@@ -54,8 +54,13 @@ class Lease:
         return holder is not None and is_alive(holder)
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self) -> Iterator[threading.Event]:
         """Hold the lease while the block runs.
+
+        Yields
+        ------
+        threading.Event
+            Set if another driver has taken over, as after a long standstill of this one, which must stop.
 
         Raises
         ------
@@ -64,11 +69,13 @@ class Lease:
         """
         mine = describe(os.getpid())
         self._take(mine)
-        stop = threading.Event()
-        beating = threading.Thread(target=self._beat, args=(mine, stop), name="daskpar-lease", daemon=True)
+        stop, lost = threading.Event(), threading.Event()
+        beating = threading.Thread(
+            target=self._beat, args=(mine, stop, lost), name="daskpar-lease", daemon=True
+        )
         beating.start()
         try:
-            yield
+            yield lost
         finally:
             stop.set()
             beating.join()
@@ -88,8 +95,11 @@ class Lease:
                 )
             write_text(self.path, json.dumps(mine))
 
-    def _beat(self, mine: dict[str, Any], stop: threading.Event) -> None:
+    def _beat(self, mine: dict[str, Any], stop: threading.Event, lost: threading.Event) -> None:
         while not stop.wait(BEAT):
+            if (self.holder() or mine).get("token") != mine["token"]:
+                lost.set()
+                return
             try:
                 write_text(self.path, json.dumps({**mine, "heartbeat": time.time()}))
             except Exception:  # a full disk must not end the run's heart; the next beat tries again
@@ -98,9 +108,12 @@ class Lease:
 
 def is_alive(holder: dict[str, Any]) -> bool:
     """Whether the process that a lease names still lives, as far as can be known from here."""
-    if holder.get("host") == socket.gethostname():
-        return _started(int(holder["pid"])) == holder.get("started")
-    return abs(time.time() - float(holder.get("heartbeat", 0))) < STALE
+    try:
+        if holder.get("host") == socket.gethostname():
+            return _started(int(holder["pid"])) == holder.get("started")
+        return abs(time.time() - float(holder.get("heartbeat", 0))) < STALE
+    except (KeyError, TypeError, ValueError):
+        return False  # damaged
 
 
 def describe(pid: int) -> dict[str, Any]:

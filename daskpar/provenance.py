@@ -19,7 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("daskpar", "numpy", "numba", "dask", "distributed", "astropy", "xarray", "scipy")
+from daskpar import __version__
+
+PACKAGES = ("numpy", "numba", "dask", "distributed", "astropy", "xarray", "scipy")
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -99,7 +101,11 @@ def _version(package: str) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that shape a result; empty where not installed."""
-    return {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
+    return {
+        "python": platform.python_version(),
+        "daskpar": __version__,
+        **{package: _version(package) for package in PACKAGES},
+    }
 
 
 def host() -> dict[str, Any]:
@@ -165,8 +171,8 @@ def numba_cache_dir() -> Path:
     It lies in the user's cache folder (``XDG_CACHE_HOME``, else ``~/.cache``), or in ``TMPDIR`` where that
     cannot be written. Cached kernels are code: a folder that others could write is not used.
     """
-    names = ("daskpar", "numba", "numpy")
-    key = "-".join([platform.python_version(), *(_version(name) or "none" for name in names), cpu_kind()])
+    known = versions()
+    key = "-".join([*(known[name] or "none" for name in ("python", "daskpar", "numba", "numpy")), cpu_kind()])
     temporary = Path(tempfile.gettempdir()) / f"daskpar-{os.getuid()}"
     for parent in (*_user_caches(), temporary):
         folder = parent / "numba" / key

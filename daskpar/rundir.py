@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from daskpar.atomic import write_text
+from daskpar.atomic import output_errors, write_text
 from daskpar.errors import OutputError, UsageError
 from daskpar.lease import Lease
 
@@ -98,22 +98,37 @@ class RunDirectory:
         """Return the state as written by the driver; what a dead driver left is `status`'s to judge."""
         try:
             return dict(json.loads((self.path / "state.json").read_text()))
-        except (OSError, ValueError):  # never written, or damaged: the ledger still holds the work
+        except (OSError, ValueError, TypeError):  # never written, or damaged: the ledger still holds the work
             return {"state": "interrupted"}
 
     def status(self) -> dict[str, Any]:
         """Return the state as a watcher may report it: `running` only while the driver's heart beats."""
         state = {**EMPTY_STATE, "name": self.name, **self.read_state(), "path": str(self.path)}
         if state["state"] == "running" and not self.lease.is_held():
+            state.update(self.read_state())  # it may have ended since
+        if state["state"] == "running" and not self.lease.is_held():
             state["state"] = "interrupted"
             state["error"] = state["error"] or "the driver is gone; daskpar resume continues the run"
         return state
 
     def append_events(self, events: list[dict[str, Any]]) -> None:
-        """Append lines to `events.jsonl`."""
-        if events:
-            with open(self.path / "events.jsonl", "ab") as file:
-                file.write(b"".join(json.dumps(e, separators=(",", ":")).encode() + b"\n" for e in events))
+        """Append lines to `events.jsonl`.
+
+        Raises
+        ------
+        daskpar.errors.OutputError
+            The disk is full, or the file cannot be written.
+        """
+        if not events:
+            return
+        path = self.path / "events.jsonl"
+        text = b"".join(json.dumps(event, separators=(",", ":")).encode() + b"\n" for event in events)
+        with output_errors(path, size=len(text)), open(path, "a+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - 1))
+            if file.read(1) not in (b"", b"\n"):
+                text = b"\n" + text  # what a crash tore stays a line of its own
+            file.write(text)
 
     def events(self, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
         """Yield each complete event from a byte offset on, with the offset behind it."""
@@ -174,8 +189,14 @@ def create_run(title: str, folder: Path) -> RunDirectory:
 
 def list_runs(folder: Path) -> list[RunDirectory]:
     """Return the runs in a folder, oldest first."""
-    found = [RunDirectory(path.parent) for path in folder.glob("*/run.json")]
-    return sorted(found, key=lambda run: (run.record.get("created", ""), run.name))
+    found = []
+    for path in folder.glob("*/run.json"):
+        run = RunDirectory(path.parent)
+        try:
+            found.append((run.record.get("created", ""), run.name, run))
+        except UsageError:
+            continue  # damaged, or being removed: the others are still there
+    return [run for _, _, run in sorted(found, key=lambda entry: entry[:2])]
 
 
 def find_run(token: str, folder: Path) -> RunDirectory:

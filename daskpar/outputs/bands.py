@@ -11,7 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     import xarray as xr
 
-BAND_BYTES = 32 * 1024**2
+BAND_BYTES = 16 * 1024**2
+_SPLIT = 4
 
 
 def bands(variable: xr.DataArray, most: int = BAND_BYTES) -> Iterator[np.ndarray[Any, Any]]:
@@ -25,7 +26,8 @@ def bands(variable: xr.DataArray, most: int = BAND_BYTES) -> Iterator[np.ndarray
     variable : xarray.DataArray
         Of at least one dimension. Bands end at chunk borders where chunks are smaller than a band.
     most : int
-        Bytes a piece, exceeded where a single row or chunk is larger (a chunk by less than a factor 2).
+        Bytes a piece, exceeded where a single row or chunk is larger. A chunk is split only from four times
+        that on: each part of it is paid for with reading all of it.
 
     Yields
     ------
@@ -51,6 +53,6 @@ def _borders(variable: xr.DataArray, most: int) -> list[int]:
         if end + chunk - borders[-1] > rows and end > borders[-1]:
             borders.append(end)
         end += chunk
-        while end - borders[-1] >= 2 * rows:
+        while end - borders[-1] >= _SPLIT * rows:
             borders.append(borders[-1] + rows)
     return [*borders, length] if length > borders[-1] else borders

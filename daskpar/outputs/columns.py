@@ -50,6 +50,14 @@ def is_image(variable: xr.DataArray) -> bool:
     return over_pixels or (variable.ndim >= 2 and "extname" in variable.attrs)
 
 
+def images(dataset: xr.Dataset) -> list[xr.DataArray]:
+    """Return the images of a Dataset, the main one first: with ``extname`` SCI, else named ``combined``."""
+    found = [dataset[name] for name in dataset.data_vars if is_image(dataset[name])]
+    named = [image for image in found if image.attrs.get("extname") == "SCI"]
+    named += [image for image in found if image.name == "combined" and "extname" not in image.attrs]
+    return sorted(found, key=lambda image: image.name != named[0].name) if named else found
+
+
 def table_dimensions(dataset: xr.Dataset) -> list[str]:
     """Return the dimensions that have plain columns, those with most data variables first."""
     weights: dict[str, tuple[int, int]] = {}

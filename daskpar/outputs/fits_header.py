@@ -39,8 +39,8 @@ def primary_header(dataset: xr.Dataset, provenance: Mapping[str, Any]) -> fits.H
     header.extend(cards, strip=False)
     version = provenance.get("versions", {}).get("daskpar", "")
     header["CREATOR"] = (f"daskpar {version}".strip(), "software that wrote this file")
-    if provenance.get("ended"):
-        header["DATE"] = (str(provenance["ended"]).removesuffix("Z"), "[UTC] end of the run")
+    if provenance.get("ended"):  # ISO 8601 with an offset, which FITS does not write
+        header["DATE"] = (str(provenance["ended"])[:19], "[UTC] end of the run")
     for card in _frame_cards(dataset):
         header.append(card, end=True)
     for line in _history(provenance):

@@ -17,7 +17,7 @@ import numpy as np
 from daskpar.errors import RecipeError
 from daskpar.outputs import record
 from daskpar.outputs.bands import bands
-from daskpar.outputs.columns import Column, columns, is_image, table_dimensions
+from daskpar.outputs.columns import Column, columns, images, table_dimensions
 from daskpar.outputs.fits_header import extension_header, primary_header
 from daskpar.outputs.fits_stream import sums_to_ones, write_hdu
 from daskpar.outputs.fits_table import write_table
@@ -33,6 +33,7 @@ EXTENSION_NAMES = {
     "rejected_high": "REJHIGH",
 }
 PROVENANCE = "PROVENANCE"
+_PIECE = 1 << 17  # elements
 
 
 def write(dataset: xr.Dataset, path: Path, provenance: Mapping[str, Any], suffix: str = ".fits") -> None:
@@ -53,7 +54,7 @@ def write(dataset: xr.Dataset, path: Path, provenance: Mapping[str, Any], suffix
         write_hdu(stream, primary_header(dataset, provenance))
         for extension, variable in _extensions(dataset):
             header, offset = extension_header(variable, extension, dataset.attrs)
-            write_hdu(stream, header, (to_disk(band, offset) for band in bands(variable)))
+            write_hdu(stream, header, (to_disk(piece, offset) for piece in _pieces(variable)))
         for extension, table in _tables(dataset):
             write_table(stream, table, extension)
         rows = record.to_rows(provenance)
@@ -63,15 +64,23 @@ def write(dataset: xr.Dataset, path: Path, provenance: Mapping[str, Any], suffix
 
 def _extensions(dataset: xr.Dataset) -> list[tuple[str, xr.DataArray]]:
     """Name the images: SCI first. Names are those that variables ask for, else their own in capitals."""
-    images = [dataset[name] for name in dataset.data_vars if is_image(dataset[name])]
-    names = [str(image.attrs.get("extname") or EXTENSION_NAMES.get(str(image.name), "")) for image in images]
-    if images and "SCI" not in names and not names[0]:
+    found = images(dataset)
+    names = [str(image.attrs.get("extname") or EXTENSION_NAMES.get(str(image.name), "")) for image in found]
+    if found and "SCI" not in names and not names[0]:
         names[0] = "SCI"
-    named = [(name or str(image.name).upper(), image) for name, image in zip(names, images, strict=True)]
+    named = [(name or str(image.name).upper(), image) for name, image in zip(names, found, strict=True)]
     repeated = {name for name, _ in named if [other for other, _ in named].count(name) > 1}
     if repeated:
         raise RecipeError(f"two images would be called {min(repeated)}", "give them other extname attributes")
-    return sorted(named, key=lambda pair: pair[0] != "SCI")
+    return named
+
+
+def _pieces(variable: xr.DataArray) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield the elements in order, a cache-sized piece at a time: swapping and summing then cost little."""
+    for band in bands(variable):
+        flat = np.ascontiguousarray(band).reshape(-1)
+        for start in range(0, flat.size, _PIECE):
+            yield flat[start : start + _PIECE]
 
 
 def _tables(dataset: xr.Dataset) -> Iterator[tuple[str, list[Column]]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
+import resource
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,11 +42,13 @@ def write(dataset: xr.Dataset, path: Path, provenance: Mapping[str, Any], suffix
         ``.nc`` or ``.zarr``.
     """
     storable = _storable(dataset)
-    storable[VARIABLE] = ((), np.array(record.to_text(provenance), dtype=object))
+    provenance_text = record.to_text(provenance)
+    storable[VARIABLE] = ((), np.array(provenance_text, dtype=object))
     encoding = {str(name): _encoding(storable[name], suffix) for name in storable.variables}
     written: Any
-    with _failures_as_os_errors():
+    with _failures_as_os_errors(path):
         if suffix == ".nc":
+            _require_room(path, storable.nbytes + len(provenance_text))
             chosen: Any = engine(suffix)
             written = storable.to_netcdf(path, engine=chosen, encoding=encoding, compute=False)
         else:
@@ -52,13 +57,29 @@ def write(dataset: xr.Dataset, path: Path, provenance: Mapping[str, Any], suffix
         written.compute(scheduler="synchronous")
 
 
+def _require_room(path: Path, size: int) -> None:
+    """Refuse what cannot fit before it is begun: HDF5 may crash the process where writing fails."""
+    status = os.statvfs(path.parent)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if status.f_bavail * status.f_frsize < size:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} for {size} bytes", str(path))
+    if limit not in (-1, resource.RLIM_INFINITY) and limit < size:
+        raise OSError(errno.EFBIG, f"{os.strerror(errno.EFBIG)}: {size} bytes", str(path))
+
+
 @contextlib.contextmanager
-def _failures_as_os_errors() -> Iterator[None]:
+def _failures_as_os_errors(written: Path | None = None) -> Iterator[None]:
     """Show failures of the HDF5 libraries, such as a full disk, as what they are."""
     try:
         yield
-    except RuntimeError as error:
-        raise OSError(f"the storage library failed: {error}") from error
+    except Exception as error:
+        if written is not None and written.is_file():
+            # HDF5 keeps the file open and flushes it once more when it is collected. On a full disk that
+            # fails again, loudly and out of our hands; the room it needs is what has been written in vain.
+            os.truncate(written, 0)
+        if isinstance(error, RuntimeError):
+            raise OSError(f"the storage library failed: {error}") from error
+        raise
 
 
 def _storable(dataset: xr.Dataset) -> xr.Dataset:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskpar.outputs import record
-from daskpar.outputs.columns import is_image, table_dimensions
+from daskpar.outputs.columns import images, table_dimensions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,8 +40,8 @@ def write(
     suffix : str
         ``.png``.
     plot : function (dataset, figure), optional
-        Draws on an empty matplotlib Figure with constrained layout. Default: the first image over (y, x),
-        else the columns over the dimension with most variables, else the scalars as text.
+        Draws on an empty matplotlib Figure with constrained layout. Default: the main image, else the columns
+        over the dimension with most variables, else the scalars as text.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -59,7 +59,7 @@ def write(
 def _default_plot(dataset: xr.Dataset) -> Callable[[xr.Dataset, Any], None]:
     from daskpar.outputs import plot_columns, plot_image
 
-    if any(is_image(dataset[name]) for name in dataset.data_vars):
+    if images(dataset):
         return plot_image.draw
     return plot_columns.draw if table_dimensions(dataset) else plot_columns.draw_scalars
 

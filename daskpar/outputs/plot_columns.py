@@ -33,6 +33,8 @@ def draw(dataset: xr.Dataset, figure: Any) -> None:
         if logarithmic:
             axes.set_xscale("log")
             axes.set_yscale("log" if _spans_decades(numeric[name].values) else "linear")
+        if x.dtype.kind == "i":
+            axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
     figure.supxlabel(x_label)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from daskpar.outputs.bands import bands
-from daskpar.outputs.columns import is_image
+from daskpar.outputs.columns import images
 
 if TYPE_CHECKING:
     import xarray as xr
 
 MOST_PIXELS = 1024
-_BAND_BYTES = 4 * 1024**2
+_PIECE = 1 << 18  # pixels
 
 
 def draw(dataset: xr.Dataset, figure: Any) -> None:
-    """Draw the first image of a Dataset on an empty matplotlib Figure."""
-    image = next(dataset[name] for name in dataset.data_vars if is_image(dataset[name]))
+    """Draw the main image of a Dataset on an empty matplotlib Figure."""
+    image = images(dataset)[0]
     while image.ndim > 2:
         image = image[0]
     factor = max(1, -(-max(image.shape) // MOST_PIXELS))
@@ -64,14 +65,22 @@ def block_average(image: xr.DataArray, factor: int) -> np.ndarray[Any, Any]:
     sums, counts = np.zeros((height, width)), np.zeros((height, width))
     starts = np.arange(0, image.shape[1], factor)
     row = 0
-    for band in bands(image, _BAND_BYTES):
-        used = np.isfinite(band)
-        rows = np.arange(row, row + len(band)) // factor
-        np.add.at(sums, rows, np.add.reduceat(np.where(used, band, 0).astype(np.float64), starts, axis=1))
+    for part in _row_groups(image):
+        used = np.isfinite(part)
+        rows = np.arange(row, row + len(part)) // factor
+        np.add.at(sums, rows, np.add.reduceat(np.where(used, part, 0), starts, axis=1, dtype=np.float64))
         np.add.at(counts, rows, np.add.reduceat(used, starts, axis=1, dtype=np.float64))
-        row += len(band)
+        row += len(part)
     with np.errstate(invalid="ignore"):
         return sums / counts
+
+
+def _row_groups(image: xr.DataArray) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield rows, few enough at a time for several temporary arrays of their size."""
+    rows = max(1, _PIECE // max(1, image.shape[1]))
+    for band in bands(image):
+        for start in range(0, len(band), rows):
+            yield band[start : start + rows]
 
 
 def stretch(values: np.ndarray[Any, Any]) -> tuple[Any, np.ndarray[Any, Any]]:

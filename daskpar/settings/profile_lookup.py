@@ -93,11 +93,23 @@ def _document(profile: str | os.PathLike[str] | AnyProfile, folders: tuple[Path,
 
 
 def _advice(name: str, folders: tuple[Path, ...]) -> str:
+    example = example_profile(name)
+    if example is not None:
+        return f"copy the example {example} to {folders[0] if folders else 'conf'} and fit it to your site"
     known = profile_names(folders)
     places = ", ".join(str(folder) for folder in folders)
     advice = advise(name, known)
     listed = "" if advice.startswith("known") else f" known: {', '.join(known)};"
     return f"{advice.replace('?', '?' + listed)} looked in {places}; a file is named by its path"
+
+
+def example_profile(name: str) -> Path | None:
+    """Return the profile of that name that ships with daskpar, written for no site in particular, if there is one."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "conf", package.parent / "conf"):  # as installed, and in a checkout
+        if (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+    return None
 
 
 def profile_names(folders: Iterable[Path] | None = None) -> list[str]:

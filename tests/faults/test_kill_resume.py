@@ -220,7 +220,7 @@ def test_a_driver_killed_at_any_time(mapped, start, cli, runs, moment):
     mapped.seconds = 0.01
     mapped.write()
     process = start(*mapped.begin)
-    wait_for(lambda: runs.exists() and list(runs.glob("*/run.json")) or process.poll() is not None)
+    wait_for(lambda: process.poll() is not None or list(runs.glob("*/run.json")))
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(moment)
     processes = family(process)
@@ -258,7 +258,7 @@ def test_a_killed_worker_costs_only_the_blocks_it_was_computing(case, cli, runs,
 
 
 def test_receipts_lost_with_a_worker_are_made_again_from_the_ledger(case, cli, runs, count, tmp_path):
-    """One worker of many threads: while others compute it dies, with blocks stored of which nobody has heard yet."""
+    """A worker of many threads dies while blocks are stored of which nobody has heard yet."""
     case.seconds = 0.02
     (tmp_path / "site.yaml").write_text("kind: local\nworkers: 1\ncores: 8\nmemory: 1 GiB\n")
     case.write(
@@ -267,7 +267,9 @@ def test_receipts_lost_with_a_worker_are_made_again_from_the_ledger(case, cli, r
     )
     done = cli(*case.begin)
     assert done.code == 0, done.stderr
-    records = [record for path in runs.glob("*/ledger/segments/*.seg") for record in ledger._records(path, [])]
+    records = [
+        record for path in runs.glob("*/ledger/segments/*.seg") for record in ledger._records(path, [])
+    ]
     keys = [record.key for record in records]
     assert len(set(keys)) == BLOCKS
     assert len(keys) == BLOCKS  # none was stored twice
@@ -317,9 +319,9 @@ def test_workers_leave_when_their_driver_is_gone(mapped, start, runs):
     gone(processes, 60)
 
 
-@pytest.mark.parametrize(("number", "code", "state"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "interrupted")])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("group", [False, True], ids=["driver", "group"])
-def test_an_interrupted_run_ends_cleanly_and_goes_on(case, cli, start, runs, number, code, state, group):
+def test_an_interrupted_run_ends_cleanly_and_goes_on(case, cli, start, runs, number, code, group):
     process = start(*case.begin)
     under_way(case, runs, process)
     processes = family(process)
@@ -330,7 +332,7 @@ def test_an_interrupted_run_ends_cleanly_and_goes_on(case, cli, start, runs, num
     assert "daskpar resume" in stderr
     gone(processes, 10)
     status = json.loads(cli("status", "--json").stdout)
-    assert status["state"] == state
+    assert status["state"] == "interrupted"
     assert not (the_run(runs) / "lease.json").exists()
     stored = len(stored_keys(runs))
     assert status["blocks_done"] <= stored
@@ -434,7 +436,7 @@ def test_a_full_disk_ends_with_its_own_code_and_nothing_is_lost(tmp_path, cli, r
     (tmp_path / "sitecustomize.py").write_text(
         "import os, resource\n"
         "size = int(os.environ.get('LIMIT_FILES', 0))\n"
-        "if size:\n    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))\n"
+        "if size:\n    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))\n"
     )
     case = Case("map", tmp_path, count, seconds=0.01)
     case.module = case.module.replace('"name": f"n{p[\'x\']}"', '"name": "x" * 5000')

@@ -73,8 +73,8 @@ def graph_of(collection, identity="x"):
 def advance(collection, folder, stored=None, most=None):
     """Compute and store what is missing, at most `most` blocks; return all that is stored, by key."""
     graph, stored = graph_of(collection), dict(stored or {})
-    tasks, targets = graph.todo(stored, BlockWork(str(folder)))
-    for receipt in dask.get(tasks, list(targets)[:most]):
+    todo = graph.todo(stored, BlockWork(str(folder)))
+    for receipt in dask.get(todo.graph, list(todo.targets)[:most]):
         stored[receipt["key"]] = receipt["stored"]
     ledger.close(folder)
     return stored
@@ -185,6 +185,21 @@ def test_what_fed_stored_blocks_only_is_not_needed_itself(tmp_path, ran):
     assert len(assembled(top, again)) == 3
     everything = {labels[f"s {i}"]: again[labels[f"s {i}"]] for i in range(3)}
     assert graph.needed(everything) == []
+
+
+def test_in_portions_a_block_that_is_stored_meanwhile_is_loaded(tmp_path, ran):
+    parts = blocks(3)
+    top = delayed(list)([_scaled(i, part, parts[0]) for i, part in enumerate(parts)])
+    todo, stored = graph_of(top).todo({}, BlockWork(str(tmp_path))), {}
+    while todo.waiting:
+        tasks, targets = todo.take(1)
+        assert targets
+        for target, receipt in zip(targets, dask.get(tasks, targets), strict=True):
+            todo.done(target, receipt["stored"])
+            stored[receipt["key"]] = receipt["stored"]
+    assert todo.missing == 0
+    assert sorted(ran) == sorted(f"{what} {i}" for what in ("read", "reduce", "scale") for i in range(3))
+    assert len(assembled(top, stored)) == 3
 
 
 def test_two_labels_for_one_block_are_one_block(tmp_path, ran):
@@ -336,8 +351,7 @@ def length(path):
     return len(open(path).read())
 table = daskpar.map(length, files)
 graph = durable_graph(table, length, 1)
-tasks, targets = graph.todo({}, BlockWork("ledger"))
-assert len(targets) == 3, targets
+assert len(graph.todo({}, BlockWork("ledger")).targets) == 3
 assert opened == [], opened
 try:
     table.compute()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_damage_is_noticed(tmp_path: Path, suffix: str) -> None:
     (path,) = write([f"a{suffix}"], tmp_path)
     largest = max([path, *path.rglob("*")], key=lambda p: p.stat().st_size if p.is_file() else -1)
     raw = bytearray(largest.read_bytes())
-    for place in (len(raw) // 2, len(raw) // 3):  # in the middle of values, wherever they lie
+    for place in range(len(raw) // 4, len(raw), len(raw) // 50 + 1):  # somewhere values lie, in any format
         raw[place] ^= 0x10
     largest.write_bytes(raw)
     with pytest.raises(InputError, match=r"not as it was written|no readable provenance") as caught:
@@ -192,6 +193,31 @@ def test_no_space_is_an_output_error_that_names_path_and_bytes(tmp_path: Path) -
     assert snapshot(tmp_path / "cold") == before
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Yield a file system of 256 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk(small_disk: Path, suffix: str) -> None:
+    write([f"a{suffix}"], small_disk, xr.Dataset({"mean": ("row", [1.0])}), provenance={"recipe": {}})
+    before = snapshot(small_disk)
+    (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096))
+    with pytest.raises(OutputError, match=r"cannot write more than \d+ bytes.*bytes free") as caught:
+        write([f"a{suffix}"], small_disk, stack_result(), overwrite=True)
+    assert caught.value.faults[0].path == str(small_disk / f"a{suffix}")
+    (small_disk / "filler").unlink()
+    assert snapshot(small_disk) == before
+
+
 def test_select_chooses_by_stem(tmp_path: Path) -> None:
     select = {
         "frame_stats": lambda dataset: dataset[["mean"]].drop_vars(["path", "hdu", "exposure", "mid_time"])
@@ -218,7 +244,7 @@ def test_importing_it_is_cheap() -> None:
 
 
 MEMORY = """
-import resource, sys
+import sys
 import dask.array as da, numpy as np, xarray as xr
 from daskpar.outputs import write_outputs
 rows, columns = 16000, 4000
@@ -227,9 +253,11 @@ lazy = da.map_blocks(make, chunks=((500,) * (rows // 500), (columns,)), dtype=np
 warm = xr.Dataset({"combined": (("y", "x"), lazy[:500])})
 names = sys.argv[2:]
 write_outputs(warm, names, sys.argv[1], overwrite=True, provenance={})
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # ru_maxrss would start at that of the parent process
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+before = peak()
 write_outputs(xr.Dataset({"combined": (("y", "x"), lazy)}), names, sys.argv[1], overwrite=True, provenance={})
-print(lazy.nbytes, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+print(lazy.nbytes, 1024 * (peak() - before))
 """
 
 
@@ -240,4 +268,4 @@ def test_memory_does_not_depend_on_the_image(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     size, grown = map(int, done.stdout.split())
     assert size == 256_000_000
-    assert grown < 120_000_000
+    assert grown < 180_000_000  # a few bands and what the allocator keeps, for four formats one after another

@@ -1,6 +1,7 @@
 """Kernels of image statistics: pure functions on arrays, numpy and numba only."""
 
 from .band import combine_band
+from .frame_statistics import frame_statistics
 from .options import METHODS, REJECTIONS, Rejection, rejection
 
-__all__ = ["METHODS", "REJECTIONS", "Rejection", "combine_band", "rejection"]
+__all__ = ["METHODS", "REJECTIONS", "Rejection", "combine_band", "frame_statistics", "rejection"]

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from daskpar.errors import InputError, RecipeError
 
-from .columns import Output, Scratch, combine_columns
-from .compiled import LANES, Array, padded_rows
+from .chunks import Output, Task, combine
+from .compiled import Array
 from .finish import MEAN, MEDIAN, SUM
-from .grow import HIGH, LOW, grown, mark_columns
-from .load import FLOAT, SIGNED, UNSIGNED, Frames, Unit
+from .grow import grow_rejected
+from .load import Frames
 from .options import METHODS, MINMAX, Rejection, at_least, choice
 from .options import rejection as make_rejection
-from .settle import settle
-from .weighted import weigh_columns
-
-
-class Task(NamedTuple):
-    """What to do with a band: rejection, method and its percentile, dtypes of the results and of the work."""
-
-    rule: Rejection
-    method: int
-    percent: float
-    result: np.dtype[Any]
-    work: np.dtype[Any]
+from .weighted import weigh
 
 
 def combine_band(
@@ -103,86 +92,16 @@ def combine_band(
     hidden = all_masks(masks, weight, error, shape)
     result = result_dtype(frames.dtype)
     task = Task(rule, code, float(percentile), result, np.dtype(np.float64) if affine.size else result)
-    data = Frames(*file_bytes(frames, bscale, bzero, blank), hidden, affine)
-    out, extra = combine(data, task), {}
+    data = band_frames(frames, hidden, affine, (float(bscale), float(bzero), blank))
+    out = combine(data, task)
+    extra: dict[str, Array] = {}
+    plain = out
     if grow:
         data, out, extra = grow_rejected(data, task, out, grow, shape, halo)
+        plain = out._replace(rejected_low=np.zeros_like(out.used))
     if weight is not None or error is not None:
-        extra |= weigh(data, task, out, weight, error)
+        extra |= weigh(data, task, plain, weight, error)
     return named(out, extra, rows, columns, halo)
-
-
-def combine(data: Frames, task: Task, ranks: Array | None = None) -> Output:
-    """Combine all pixels; those in which rounding might decide once more, in exact arithmetic."""
-    n, pixels = data.source.shape[0], data.source.shape[1] // data.unit.size
-    out = new_output(n, pixels, task.result)
-    if pixels:
-        given = np.zeros((2, 0), np.int32) if ranks is None else ranks
-        combine_columns(data, task.rule, given, task.method, task.percent, new_scratch(n, task.work), out)
-        if out.unsure.any():
-            combine_unsure(data, task, out)
-    return out
-
-
-def combine_unsure(data: Frames, task: Task, out: Output) -> None:
-    """Combine the pixels marked as unsure again, with ranks from exact arithmetic."""
-    where = np.flatnonzero(out.unsure)
-    n = data.source.shape[0]
-    words = data.source.reshape(n, -1, data.unit.size)[:, where]
-    few = data._replace(
-        source=words.reshape(n, -1), masks=np.ascontiguousarray(data.masks[:, where]) if data.masks.size else data.masks
-    )
-    ranks = np.zeros((2, where.size), np.int32)
-    settle(few, task.rule, new_scratch(n, task.work), ranks)
-    part = combine(few, task, ranks)
-    for plane, values in zip(out[:5], part[:5], strict=True):
-        plane[where] = values
-    out.frame_low[:] += part.frame_low
-    out.frame_high[:] += part.frame_high
-
-
-def ranks_used(out: Output) -> Array:
-    """Return first rank used and end of the ranks used, shape (2, pixels)."""
-    return np.stack([out.rejected_low, out.rejected_low + out.used])
-
-
-def grow_rejected(
-    data: Frames, task: Task, out: Output, radius: float, shape: tuple[int, int, int], halo: tuple[int, int]
-) -> tuple[Frames, Output, dict[str, Array]]:
-    """Combine again without the neighbours of what was rejected; see `grow`."""
-    n, rows, columns = shape
-    marks = np.zeros((n, rows * columns), np.int8)
-    mark_columns(data, ranks_used(out), new_scratch(n, task.work), marks)
-    gone = grown(marks.reshape(shape) != 0, radius).reshape(n, -1)
-    data = data._replace(masks=gone | data.masks if data.masks.size else gone)
-    again = combine(data, task._replace(rule=make_rejection("none")))
-    inside = marks.reshape(shape)[:, halo[0] : rows - halo[1]]
-    merged = again._replace(
-        rejected_low=out.rejected_low,
-        rejected_high=out.rejected_high,
-        frame_low=(inside == LOW).sum((1, 2), dtype=np.int64),
-        frame_high=(inside == HIGH).sum((1, 2), dtype=np.int64),
-    )
-    return data, merged, {"rejected_grown": out.used - again.used}
-
-
-def weigh(
-    data: Frames, task: Task, out: Output, weight: NDArray[np.float64] | None, error: NDArray[np.float64] | None
-) -> dict[str, Array]:
-    """Put the weighted result in place; return the propagated uncertainty if there is one."""
-    n = data.source.shape[0]
-    unit = np.ones((n, 1))
-    if error is not None and data.affine.size:
-        error = error * abs(data.affine[:, 1:])
-    ranks = ranks_used(out)
-    combined, propagated = np.full_like(out.combined, np.nan), np.full_like(out.combined, np.nan)
-    weigh_columns(
-        data, ranks, unit if weight is None else weight, unit if error is None else error, task.method,
-        new_scratch(n, task.work), combined, propagated,
-    )  # fmt: skip
-    if weight is not None:
-        out.combined[:] = combined
-    return {} if error is None else {"uncertainty_propagated": propagated}
 
 
 def check_options(
@@ -227,20 +146,21 @@ def affine_table(n: int, scaling: ArrayLike | None, zero: ArrayLike | None) -> N
     return table
 
 
-def file_bytes(frames: Array, bscale: float, bzero: float, blank: int | None) -> tuple[Array, Unit]:
-    """Return the frames as bytes, shape (n, pixels * size), and what they mean."""
-    dtype = frames.dtype
-    unit = Unit(
-        size=dtype.itemsize,
-        kind={"f": FLOAT, "i": SIGNED, "u": UNSIGNED}[dtype.kind],
-        swap=dtype.itemsize > 1 and not dtype.isnative,
-        rescale=bscale != 1.0 or bzero != 0.0,
-        bscale=float(bscale),
-        bzero=float(bzero),
-        has_blank=blank is not None,
-        blank=0 if blank is None else int(blank),
+def band_frames(
+    frames: Array, masks: NDArray[np.bool_], affine: NDArray[np.float64], fits: tuple[float, float, int | None]
+) -> Frames:
+    """Return the frames as words, and what these mean."""
+    kind = frames.dtype.newbyteorder("=")
+    words = np.ascontiguousarray(frames).reshape(frames.shape[0], -1).view(f"=u{kind.itemsize}")
+    bscale, bzero, blank = fits
+    return Frames(
+        words=words,
+        like=kind.type(0),
+        swap=not frames.dtype.isnative,
+        fits=(bscale, bzero, blank is not None, 0.0 if blank is None else float(blank)),
+        masks=masks,
+        affine=affine,
     )
-    return np.ascontiguousarray(frames).reshape(frames.shape[0], -1).view(np.uint8), unit
 
 
 def value_table(
@@ -275,30 +195,6 @@ def all_masks(
     if error is not None and not (ok := np.isfinite(error)).all():
         hidden = np.broadcast_to(~ok, (n, pixels)) | (hidden if hidden.size else False)
     return hidden
-
-
-def new_output(n: int, pixels: int, dtype: np.dtype[Any]) -> Output:
-    """Return unset planes."""
-    return Output(
-        combined=np.full(pixels, np.nan, dtype),
-        uncertainty=np.full(pixels, np.nan, dtype),
-        used=np.zeros(pixels, np.int32),
-        rejected_low=np.zeros(pixels, np.int32),
-        rejected_high=np.zeros(pixels, np.int32),
-        frame_low=np.zeros(n, np.int64),
-        frame_high=np.zeros(n, np.int64),
-        unsure=np.zeros(pixels, np.bool_),
-    )
-
-
-def new_scratch(n: int, dtype: np.dtype[Any]) -> Scratch:
-    """Return the memory of one tile."""
-    size = padded_rows(n) * LANES
-    return Scratch(
-        values=np.full(size, np.inf, dtype),
-        ranked=np.full(size, np.inf, dtype),
-        few=np.full(size, np.inf, dtype),
-    )
 
 
 def named(

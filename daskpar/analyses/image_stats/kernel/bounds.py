@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from .compiled import LANES, MAD_TO_STD, Array, compiled
 from .mad import deviations
 from .options import CCD_NOISE, SIGMA_CLIP, WINSORIZED, Rejection
-from .state import State
+from .state import Bounds, State
 from .winsorized import winsorized_std
 
 ULP = 2.0**-52
-
-
-class Bounds(NamedTuple):
-    """Centre, distances of the bounds from it, and how far rounding may have moved them; a value a pixel."""
-
-    centre: Array
-    lower: Array
-    upper: Array
-    doubt: Array
-    mads: Array
-    scratch: Array
 
 
 @compiled

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .bounds import Bounds, set_bounds
+from .bounds import set_bounds
 from .compiled import LANES, Array, compiled
 from .moments import moments
 from .options import SIGMA_CLIP, Rejection
-from .state import Few, State, gather, scatter
+from .state import Bounds, Chunk, Few, State, gather, scatter, tile_state
 
 
 @compiled
@@ -33,47 +33,45 @@ def near(tile: Array, j: int, edge: int, count: int, bound: float, doubt: float)
 
 
 @compiled
-def clip_rounds(tile: Array, lanes: int, count: Array, rule: Rejection, s: State, b: Bounds, unsure: Array) -> None:
-    """Reject until nothing goes. ``s`` holds the moments of the values used, before and after."""
-    running = np.ones(lanes, np.bool_)
-    unsure[:lanes] = False
-    again = rule.kind == SIGMA_CLIP
-    first, last = s.first[:lanes].copy(), s.last[:lanes].copy()
-    for turn in range(rule.maxiters):
-        set_bounds(tile, lanes, rule, s, b)
-        more = False
-        for j in range(lanes):
-            if not running[j]:
-                continue
-            f, l, c, lower, upper = s.first[j], s.last[j], b.centre[j], b.lower[j], b.upper[j]
-            while f < l and c - tile[f * LANES + j] > lower:
-                f += 1
-            while l > f and tile[(l - 1) * LANES + j] - c > upper:
-                l -= 1
-            if (f == s.first[j] and l == s.last[j]) or f == l or turn == rule.maxiters - 1:
-                running[j] = False
-                while again and 0 < f <= s.first[j] and c - tile[(f - 1) * LANES + j] <= lower:
-                    f -= 1
-                while again and s.last[j] <= l < count[j] and tile[l * LANES + j] - c <= upper:
-                    l += 1
-            doubt = b.doubt[j]
-            if doubt > 0.0 and (
-                (lower < np.inf and near(tile, j, f, count[j], c - lower, doubt))
-                or (upper < np.inf and near(tile, j, l, count[j], c + upper, doubt))
-            ):
-                unsure[j] = True
-                running[j] = False
-            more |= running[j]
-            first[j], last[j] = f, l
-        s.first[:lanes] = first
-        s.last[:lanes] = last
-        moments(tile, lanes, s)
-        if not more:
-            break
+def narrow(tile: Array, lanes: int, last_turn: bool, again: bool, few: Few, b: Bounds) -> bool:
+    """Move the ranks of the pixels still running to the values within the bounds; return whether any runs on.
+
+    Parameters
+    ----------
+    last_turn : bool
+        No further round follows.
+    again : bool
+        The last bounds of a pixel judge the values lost in earlier rounds too.
+    """
+    more = False
+    s = few.state
+    for j in range(lanes):
+        if not few.running[j]:
+            continue
+        first, last, count, c, lower, upper = s.first[j], s.last[j], few.total[j], b.centre[j], b.lower[j], b.upper[j]
+        f, e = first, last
+        while f < e and c - tile[f * LANES + j] > lower:
+            f += 1
+        while e > f and tile[(e - 1) * LANES + j] - c > upper:
+            e -= 1
+        if (f == first and e == last) or f == e or last_turn:
+            few.running[j] = False
+            while again and 0 < f <= first and c - tile[(f - 1) * LANES + j] <= lower:
+                f -= 1
+            while again and last <= e < count and tile[e * LANES + j] - c <= upper:
+                e += 1
+        doubt = b.doubt[j]
+        if doubt > 0.0:
+            low_doubt = lower < np.inf and near(tile, j, f, count, c - lower, doubt)
+            if low_doubt or (upper < np.inf and near(tile, j, e, count, c + upper, doubt)):
+                few.unsure[j], few.running[j] = True, False
+        more |= few.running[j]
+        s.first[j], s.last[j] = f, e
+    return more
 
 
 @compiled
-def list_active(tile: Array, lanes: int, s: State, b: Bounds, index: Array) -> int:
+def list_active(tile: Array, lanes: int, s: State, b: Bounds, pixels: Array) -> int:
     """List the pixels in which not all values lie within the bounds beyond doubt; return their number."""
     first, last, centre, lower, upper, doubt = s.first, s.last, b.centre, b.lower, b.upper, b.doubt
     active = 0
@@ -83,24 +81,41 @@ def list_active(tile: Array, lanes: int, s: State, b: Bounds, index: Array) -> i
             above = tile[(last[j] - 1) * LANES + j] - centre[j] - upper[j]
             clear = below < -doubt[j] and above < -doubt[j]
             if not (clear or (doubt[j] == 0.0 and below <= 0.0 and above <= 0.0)):
-                index[active] = j
+                pixels[active] = j
                 active += 1
     return active
 
 
 @compiled
-def clip_tile(tile: Array, lanes: int, n: int, rule: Rejection, s: State, b: Bounds, few: Few) -> int:
-    """Reject values of all pixels of a sorted tile whose moments are in ``s``.
+def clip_tile(tile: Array, lanes: int, n: int, rule: Rejection, s: State, unsure: Array, b: Bounds, few: Few) -> None:
+    """Reject values of all pixels of a sorted tile.
 
-    Returns
-    -------
-    int
-        Number of pixels that needed more than the first look; they are listed in ``few.pixels``.
+    On entry the ranks in ``s`` are those of all finite values; on return those used, with their moments.
     """
-    set_bounds(tile, lanes, rule, s, b)
-    active = list_active(tile, lanes, s, b, few.pixels)
-    if active:
-        gather(tile, n, active, s, few)
-        clip_rounds(few.tile, active, few.total, rule, few.state, b, few.unsure)
-        scatter(active, s, few)
-    return active
+    work, state, active, turn, more = tile, s, lanes, 0, True
+    while True:
+        moments(work, active, state)
+        if not more:
+            break
+        set_bounds(work, active, rule, state, b)
+        if turn == 0:
+            active = list_active(tile, lanes, s, b, few.pixels)
+            if active == 0:
+                break
+            gather(tile, n, active, s, b, few)
+            work, state = few.tile, few.state
+        turn += 1
+        more = narrow(work, active, turn == rule.maxiters, rule.kind == SIGMA_CLIP, few, b)
+    scatter(active, s, few)
+    for k in range(active):
+        unsure[few.pixels[k]] = few.unsure[k]
+
+
+@compiled
+def clip_chunk(chunk: Chunk, n: int, pixels: int, rule: Rejection, b: Bounds, few: Few) -> None:
+    """Reject values of all pixels of a chunk."""
+    size = few.tile.size
+    for t in range((pixels + LANES - 1) // LANES):
+        at, lanes = t * LANES, min(LANES, pixels - t * LANES)
+        tile, s = chunk.ranked[t * size : (t + 1) * size], tile_state(chunk, at)
+        clip_tile(tile, lanes, n, rule, s, chunk.unsure[at : at + LANES], b, few)

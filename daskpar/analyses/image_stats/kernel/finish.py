@@ -6,7 +6,7 @@ import numpy as np
 
 from .compiled import LANES, Array, compiled
 from .mad import deviation
-from .state import State
+from .state import Chunk, State, tile_state
 
 MEAN, MEDIAN, SUM, MIN, MAX, STD, VAR, COUNT, PERCENTILE, MAD = range(10)
 
@@ -23,6 +23,14 @@ def quantile(tile: Array, j: int, first: int, last: int, percent: float) -> floa
     if first + rank + 1 >= last:
         return low
     return low + (float(tile[(first + rank + 1) * LANES + j]) - low) * (place - rank)
+
+
+def quantile_of(ordered: Array, percent: float) -> float:
+    """Percentile of a sorted array, as `quantile`."""
+    place = percent / 100.0 * (ordered.size - 1)
+    rank = int(place)
+    low, high = float(ordered[rank]), float(ordered[min(rank + 1, ordered.size - 1)])
+    return low + (high - low) * (place - rank)
 
 
 @compiled
@@ -72,40 +80,42 @@ def finish_tile(
 
 
 @compiled
-def count_rejected(
-    source: Array, tile: Array, n: int, pixels: Array, s: State, count: Array, low: Array, high: Array
-) -> None:
-    """Add the rejected values of some pixels to the table of frames.
+def count_rejected(chunk: Chunk, n: int, size: int, pixels: int, low: Array, high: Array) -> None:
+    """Add the rejected values of a chunk to the table of frames, without those of pixels marked as unsure.
 
     Parameters
     ----------
-    source, tile : ndarray of float, flat
-        The values in frame order, and sorted.
-    n : int
-        Number of frames.
-    pixels : ndarray of int
-        The pixels in which something may have been rejected.
-    s : State
-        Ranks used.
-    count : ndarray of int32
-        Finite values of each pixel.
+    chunk : Chunk
+        Values in frame order and sorted, with the ranks used.
+    n, size, pixels : int
+        Frames, values in a tile, pixels in the chunk.
     low, high : ndarray of int64, shape (n,)
         Values rejected below and above, of each frame; added to.
     """
-    for k in range(pixels.size):
-        j = pixels[k]
-        first, last = s.first[j], s.last[j]
-        if first > 0:
-            spare = first
-            edge = tile[(first - 1) * LANES + j]
-            for f in range(n):
-                if source[f * LANES + j] <= edge and spare > 0:
-                    low[f] += 1
-                    spare -= 1
-        if last < count[j]:
-            spare = count[j] - last
-            edge = tile[last * LANES + j]
-            for f in range(n):
-                if edge <= source[f * LANES + j] < np.inf and spare > 0:
-                    high[f] += 1
-                    spare -= 1
+    values, ranked, s = chunk.values, chunk.ranked, chunk.state
+    for i in range(pixels):
+        first, last, count = s.first[i], s.last[i], chunk.total[i]
+        if (first > 0 or last < count) and not chunk.unsure[i]:
+            base = i // LANES * size + i % LANES
+            spare_low, spare_high = first, count - last
+            below = ranked[base + max(first - 1, 0) * LANES]
+            above = ranked[base + min(last, n - 1) * LANES]
+            for frame in range(n):
+                x = values[base + frame * LANES]
+                if spare_low > 0 and x <= below:
+                    low[frame] += 1
+                    spare_low -= 1
+                elif spare_high > 0 and above <= x < np.inf:
+                    high[frame] += 1
+                    spare_high -= 1
+
+
+@compiled
+def finish_chunk(
+    chunk: Chunk, size: int, pixels: int, method: int, percent: float, combined: Array, uncertainty: Array
+) -> None:
+    """Store value and uncertainty of all pixels of a chunk."""
+    for t in range((pixels + LANES - 1) // LANES):
+        at, lanes = t * LANES, min(LANES, pixels - t * LANES)
+        tile, end = chunk.ranked[t * size : (t + 1) * size], at + lanes
+        finish_tile(tile, lanes, method, percent, tile_state(chunk, at), combined[at:end], uncertainty[at:end])

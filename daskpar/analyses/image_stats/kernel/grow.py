@@ -6,47 +6,41 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from .columns import Scratch
+from .chunks import Output, Task, combine, sorted_chunks
 from .compiled import LANES, Array, compiled
-from .load import Frames, frame_and_pixel_numbers, load_tile
-from .network import sort_tile
+from .load import Frames
+from .options import rejection
+from .state import Chunk
 
 LOW, HIGH = 1, 2
 
 
 @compiled
-def mark_columns(frames: Frames, ranks: Array, scratch: Scratch, marks: Array) -> None:
-    """Mark every rejected value as LOW or HIGH.
+def mark_chunk(chunk: Chunk, n: int, size: int, start: int, pixels: int, ranks: Array, marks: Array) -> None:
+    """Mark the rejected values of pixels from ``start``; see `marked`."""
+    for j in range(pixels):
+        base = j // LANES * size + j % LANES
+        low, high = ranks[0, start + j], chunk.total[j] - ranks[1, start + j]
+        below = chunk.ranked[base + max(low - 1, 0) * LANES]
+        above = chunk.ranked[base + min(ranks[1, start + j], n - 1) * LANES]
+        for frame in range(n):
+            x = chunk.values[base + frame * LANES]
+            if low > 0 and x <= below:
+                marks[frame, start + j] = LOW
+                low -= 1
+            elif high > 0 and above <= x < np.inf:
+                marks[frame, start + j] = HIGH
+                high -= 1
 
-    Parameters
-    ----------
-    frames : Frames
-        The band.
-    ranks : ndarray of int32, shape (2, pixels)
-        First rank used and end of the ranks used.
-    scratch : Scratch
-        Tiles of `padded_rows` rows filled with +inf.
-    marks : ndarray of int8, shape (n, pixels)
-        Result; zeros on entry.
-    """
-    n, pixels = frame_and_pixel_numbers(frames)
-    count = np.zeros(LANES, np.int32)
-    for start in range(0, pixels, LANES):
-        lanes = min(LANES, pixels - start)
-        load_tile(frames, start, lanes, scratch.values, count)
-        sort_tile(scratch.values, scratch.ranked, n)
-        for j in range(lanes):
-            low, high = ranks[0, start + j], count[j] - ranks[1, start + j]
-            below = scratch.ranked[max(low - 1, 0) * LANES + j]
-            above = scratch.ranked[min(ranks[1, start + j], n - 1) * LANES + j]
-            for frame in range(n):
-                x = scratch.values[frame * LANES + j]
-                if low > 0 and x <= below:
-                    marks[frame, start + j] = LOW
-                    low -= 1
-                elif high > 0 and above <= x < np.inf:
-                    marks[frame, start + j] = HIGH
-                    high -= 1
+
+def marked(frames: Frames, task: Task, out: Output) -> NDArray[np.int8]:
+    """Return LOW or HIGH where a value was rejected, else 0; shape (n, pixels)."""
+    n, total = frames.words.shape
+    marks = np.zeros((n, total), np.int8)
+    ranks = np.stack([out.rejected_low, out.rejected_low + out.used])
+    for chunk, size, start, pixels in sorted_chunks(frames, task.work):
+        mark_chunk(chunk, n, size, start, pixels, ranks, marks)
+    return marks
 
 
 def neighbourhood(radius: float) -> NDArray[np.bool_]:
@@ -56,7 +50,42 @@ def neighbourhood(radius: float) -> NDArray[np.bool_]:
     return np.asarray(y * y + x * x <= radius * radius)
 
 
-def grown(rejected: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
-    """Return the rejected values and all within ``radius`` pixels of one in the same frame; shape (n, rows, x)."""
-    shape = neighbourhood(radius)
-    return np.stack([binary_dilation(frame, shape) for frame in rejected])
+def grow_rejected(
+    frames: Frames, task: Task, out: Output, radius: float, shape: tuple[int, int, int], halo: tuple[int, int]
+) -> tuple[Frames, Output, dict[str, Array]]:
+    """Combine again without the values within ``radius`` pixels of a rejected one in the same frame.
+
+    Parameters
+    ----------
+    frames, task, out
+        The band, what was done, and what came of it.
+    radius : float
+        In pixels.
+    shape : tuple of int
+        Frames, rows, columns.
+    halo : tuple of int
+        Rows at top and bottom that do not belong in the table of frames.
+
+    Returns
+    -------
+    frames : Frames
+        With the rejected values masked.
+    out : Output
+        Rejection counts are those before growing.
+    extra : dict
+        ``rejected_grown``, values lost to their neighbours.
+    """
+    n, rows, _ = shape
+    marks = marked(frames, task, out).reshape(shape)
+    near = neighbourhood(radius)
+    gone = np.stack([binary_dilation(frame, near) for frame in marks != 0]).reshape(n, -1)
+    frames = frames._replace(masks=gone | frames.masks if frames.masks.size else gone)
+    again = combine(frames, task._replace(rule=rejection("none")))
+    inside = marks[:, halo[0] : rows - halo[1]]
+    merged = again._replace(
+        rejected_low=out.rejected_low,
+        rejected_high=out.rejected_high,
+        frame_low=(inside == LOW).sum((1, 2), dtype=np.int64),
+        frame_high=(inside == HIGH).sum((1, 2), dtype=np.int64),
+    )
+    return frames, merged, {"rejected_grown": out.used - again.used}

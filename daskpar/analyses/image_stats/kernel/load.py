@@ -1,4 +1,4 @@
-"""Filling a tile: bytes as they stand in a file become finite numbers and +inf."""
+"""Filling tiles: words as they stand in a file become numbers, without a copy of the band in between."""
 
 from __future__ import annotations
 
@@ -7,43 +7,34 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .compiled import LANES, Array, compiled, reinterpret, swap_bytes
-
-#: How the bits of a source are to be read.
-FLOAT, SIGNED, UNSIGNED = 0, 1, 2
-
-
-class Unit(NamedTuple):
-    """What the bytes of a source mean: bytes a word, kind of number, byte order, and the FITS scaling."""
-
-    size: int
-    kind: int
-    swap: bool
-    rescale: bool
-    bscale: float
-    bzero: float
-    has_blank: bool
-    blank: int
+from .state import Chunk
 
 
 class Frames(NamedTuple):
     """A row band of frames, flat over its pixels.
 
-    source : ndarray of uint8, shape (n, pixels * unit.size), the bytes of the frames; what they mean is in ``unit``.
-    masks : ndarray of bool, shape (n, pixels) or (0, 0), True where a value must not be used.
-    affine : ndarray of float64, shape (n, 2) or (0, 2), zero level and scale of each frame: a value
-    becomes (value - zero) * scale.
+    Attributes
+    ----------
+    words : ndarray of unsigned integers, shape (n, pixels)
+        The words of a file, in either byte order.
+    like : scalar
+        A number of the type whose bits the words are.
+    swap : bool
+        The words have to be turned around.
+    fits : tuple of float, float, bool, float
+        BSCALE, BZERO, whether there is a BLANK, and BLANK.
+    masks : ndarray of bool, shape (n, pixels) or (0, 0)
+        True where a value must not be used.
+    affine : ndarray of float64, shape (n, 2) or (0, 2)
+        Zero level and scale of each frame: a value becomes (value - zero) * scale.
     """
 
-    source: Array
-    unit: Unit
+    words: Array
+    like: Any
+    swap: bool
+    fits: tuple[float, float, bool, float]
     masks: Array
     affine: Array
-
-
-@compiled
-def frame_and_pixel_numbers(frames: Frames) -> tuple[int, int]:
-    """Return the number of frames and of pixels in each."""
-    return frames.source.shape[0], frames.source.shape[1] // frames.unit.size
 
 
 @compiled
@@ -58,112 +49,64 @@ def decode_row(words: Array, like: Any, swap: bool, out: Array) -> None:
 
 
 @compiled
-def decode(words: Array, like: Any, swap: bool, start: int, lanes: int, tile: Array) -> None:
-    """Decode ``lanes`` pixels of all frames. (Slices, because their indices are known not to be negative.)"""
-    for frame in range(words.shape[0]):
-        base = frame * LANES
-        decode_row(words[frame, start : start + lanes], like, swap, tile[base : base + lanes])
+def decode_chunk(words: Array, like: Any, swap: bool, start: int, pixels: int, size: int, values: Array) -> None:
+    """Decode pixels from ``start`` of all frames into tiles of ``size`` values."""
+    for t in range((pixels + LANES - 1) // LANES):
+        at, lanes = start + t * LANES, min(LANES, pixels - t * LANES)
+        for frame in range(words.shape[0]):
+            base = t * size + frame * LANES
+            decode_row(words[frame, at : at + lanes], like, swap, values[base : base + lanes])
 
 
 @compiled
-def decode_any(source: Array, unit: Unit, start: int, lanes: int, tile: Array) -> None:
-    """Turn the bytes of all frames into numbers, whatever their type."""
-    if unit.size == 4:
-        four = source.view(np.uint32)
-        if unit.kind == FLOAT:
-            decode(four, np.float32(0), unit.swap, start, lanes, tile)
-        elif unit.kind == SIGNED:
-            decode(four, np.int32(0), unit.swap, start, lanes, tile)
-        else:
-            decode(four, np.uint32(0), unit.swap, start, lanes, tile)
-    elif unit.size == 2:
-        two = source.view(np.uint16)
-        if unit.kind == SIGNED:
-            decode(two, np.int16(0), unit.swap, start, lanes, tile)
-        else:
-            decode(two, np.uint16(0), unit.swap, start, lanes, tile)
-    elif unit.size == 8:
-        eight = source.view(np.uint64)
-        if unit.kind == FLOAT:
-            decode(eight, np.float64(0), unit.swap, start, lanes, tile)
-        elif unit.kind == SIGNED:
-            decode(eight, np.int64(0), unit.swap, start, lanes, tile)
-        else:
-            decode(eight, np.uint64(0), unit.swap, start, lanes, tile)
-    elif unit.kind == SIGNED:
-        decode(source, np.int8(0), False, start, lanes, tile)
-    else:
-        decode(source, np.uint8(0), False, start, lanes, tile)
-
-
-@compiled
-def rescale(unit: Unit, n: int, lanes: int, tile: Array) -> None:
+def adjust_row(out: Array, fits: tuple[float, float, bool, float]) -> None:
     """Apply FITS BLANK, BSCALE and BZERO, in the type of the tile, as astropy does."""
-    kind = tile.dtype.type
-    bscale, bzero, blank, nan = kind(unit.bscale), kind(unit.bzero), kind(unit.blank), kind(np.nan)
-    for frame in range(n):
-        base = frame * LANES
-        for j in range(lanes):
-            word = tile[base + j]
-            value = word * bscale
-            tile[base + j] = nan if unit.has_blank and word == blank else value + bzero
-
-
-@compiled
-def hide(masks: Array, start: int, lanes: int, tile: Array) -> None:
-    """Put NaN where a mask is set."""
-    nan = tile.dtype.type(np.nan)
-    for frame in range(masks.shape[0]):
-        base = frame * LANES
-        for j in range(lanes):
-            tile[base + j] = nan if masks[frame, start + j] else tile[base + j]
-
-
-@compiled
-def transform(affine: Array, lanes: int, tile: Array) -> None:
-    """Subtract the zero level of each frame, and multiply by its scale."""
-    for frame in range(affine.shape[0]):
-        base, zero, scale = frame * LANES, affine[frame, 0], affine[frame, 1]
-        for j in range(lanes):
-            tile[base + j] = (tile[base + j] - zero) * scale
-
-
-@compiled
-def finish_row(out: Array, count: Array) -> None:
-    """Replace what is not finite by +inf, and count what is."""
-    infinite, zero = out.dtype.type(np.inf), out.dtype.type(0.0)
+    kind = out.dtype.type
+    bscale, bzero, has_blank, blank, nan = kind(fits[0]), kind(fits[1]), fits[2], kind(fits[3]), kind(np.nan)
     for j in range(out.size):
-        value = out[j]
-        # Adding zero turns -0.0 into 0.0: equal values must have equal bits, whatever their order.
-        value = value + zero if abs(value) < infinite else infinite
-        out[j] = value
-        count[j] += np.int32(1) if value < infinite else np.int32(0)
+        word = out[j]
+        value = word * bscale
+        out[j] = nan if has_blank and word == blank else value + bzero
 
 
 @compiled
-def load_tile(frames: Frames, start: int, lanes: int, tile: Array, count: Array) -> None:
-    """Load ``lanes`` pixels of all frames into a tile, from pixel ``start``.
+def adjust_chunk(
+    n: int, fits: tuple[float, float, bool, float], masks: Array, affine: Array, start: int, pixels: int, size: int,
+    values: Array,
+) -> None:  # fmt: skip
+    """Apply the FITS scaling, put NaN where a mask is set, and apply zero level and scale of each frame."""
+    for t in range((pixels + LANES - 1) // LANES):
+        at, lanes = start + t * LANES, min(LANES, pixels - t * LANES)
+        for frame in range(n):
+            base = t * size + frame * LANES
+            out = values[base : base + lanes]
+            adjust_row(out, fits)
+            if masks.size:
+                hidden = masks[frame, at : at + lanes]
+                for j in range(lanes):
+                    if hidden[j]:
+                        out[j] = np.nan
+            if affine.size:
+                zero, scale = affine[frame, 0], affine[frame, 1]
+                for j in range(lanes):
+                    out[j] = (out[j] - zero) * scale
+
+
+def load_chunk(frames: Frames, start: int, pixels: int, size: int, chunk: Chunk) -> None:
+    """Load pixels from ``start`` of all frames into the tiles of a chunk, in frame order.
 
     Parameters
     ----------
     frames : Frames
         Where they come from.
-    start, lanes : int
-        Which pixels; at most LANES.
-    tile : ndarray of float, flat
-        Filled with the finite values, and +inf elsewhere.
-    count : ndarray of int32, shape (LANES,)
-        Set to the number of finite values of each pixel.
+    start, pixels : int
+        Which pixels; no more than the chunk holds.
+    size : int
+        Values in a tile.
+    chunk : Chunk
+        Receives ``values``: NaN or infinite where they must not be used.
     """
-    n = frames.source.shape[0]
-    decode_any(frames.source, frames.unit, start, lanes, tile)
-    if frames.unit.rescale or frames.unit.has_blank:
-        rescale(frames.unit, n, lanes, tile)
-    if frames.masks.size:
-        hide(frames.masks, start, lanes, tile)
-    if frames.affine.size:
-        transform(frames.affine, lanes, tile)
-    count[:] = 0
-    for frame in range(n):
-        base = frame * LANES
-        finish_row(tile[base : base + lanes], count)
+    decode_chunk(frames.words, frames.like, frames.swap, start, pixels, size, chunk.values)
+    if frames.fits != (1.0, 0.0, False, 0.0) or frames.masks.size or frames.affine.size:
+        n = frames.words.shape[0]
+        adjust_chunk(n, frames.fits, frames.masks, frames.affine, start, pixels, size, chunk.values)

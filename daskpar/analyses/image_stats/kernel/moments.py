@@ -10,7 +10,7 @@ groups of eight, with zeros for ranks not used: its bits depend on the sorted va
 from __future__ import annotations
 
 from .compiled import LANES, Array, compiled
-from .state import State
+from .state import Chunk, State, tile_state
 
 
 @compiled
@@ -84,3 +84,11 @@ def moments(tile: Array, lanes: int, s: State) -> None:
             sum8(rows, lanes, pivot, sum1, sum2)
         else:
             sum8_used(rows, r, lanes, first, last, pivot, sum1, sum2)
+
+
+@compiled
+def moments_chunk(chunk: Chunk, size: int, pixels: int) -> None:
+    """Store the moments of all pixels of a chunk, whose tiles have ``size`` values."""
+    for t in range((pixels + LANES - 1) // LANES):
+        tile = chunk.ranked[t * size : (t + 1) * size]
+        moments(tile, min(LANES, pixels - t * LANES), tile_state(chunk, t * LANES))

@@ -9,7 +9,10 @@ Padding with +inf stays at the end, so groups that hold only padding are skipped
 
 from __future__ import annotations
 
+import numpy as np
+
 from .compiled import GROUP, LANES, Array, compiled
+from .state import Chunk
 
 
 @compiled
@@ -167,6 +170,17 @@ def clean(tile: Array, base: int, end: int, stride: int) -> None:
 
 
 @compiled
+def make_finite(row: Array, zero: float, infinite: float, total: Array) -> None:
+    """Replace what is not finite by +inf, and count what is."""
+    for j in range(row.size):
+        value = row[j]
+        # Adding zero turns -0.0 into 0.0: equal values must have equal bits, whatever their order.
+        value = value + zero if abs(value) < infinite else infinite
+        row[j] = value
+        total[j] += np.int32(1) if value < infinite else np.int32(0)
+
+
+@compiled
 def sort_tile(source: Array, target: Array, n: int) -> None:
     """Sort each column of ``source`` into ``target``, ascending.
 
@@ -186,3 +200,19 @@ def sort_tile(source: Array, target: Array, n: int) -> None:
             merge(target, base, half)
             clean(target, base, min(base + 2 * half, n), half // 4)
         half *= 2
+
+
+@compiled
+def sort_chunk(chunk: Chunk, n: int, size: int, pixels: int) -> None:
+    """Count and sort the finite values of all pixels of a chunk; all of them are in use."""
+    zero, infinite = chunk.values.dtype.type(0.0), chunk.values.dtype.type(np.inf)
+    for t in range((pixels + LANES - 1) // LANES):
+        at, lanes = t * LANES, min(LANES, pixels - t * LANES)
+        values, total = chunk.values[t * size : (t + 1) * size], chunk.total[at : at + lanes]
+        for j in range(lanes):
+            total[j], chunk.state.first[at + j], chunk.unsure[at + j] = 0, 0, False
+        for frame in range(n):
+            make_finite(values[frame * LANES : frame * LANES + lanes], zero, infinite, total)
+        sort_tile(values, chunk.ranked[t * size : (t + 1) * size], n)
+        for j in range(lanes):
+            chunk.state.last[at + j] = total[j]

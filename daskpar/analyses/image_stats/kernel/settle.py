@@ -1,60 +1,127 @@
-"""Sigma clipping in exact arithmetic, for the few pixels with a value within rounding of a bound."""
+"""Settling the pixels in which rounding might decide what sigma clipping rejects.
+
+Ties need numbers with few digits, counts above all: their squares fit machine integers, and the clipping is repeated
+in these. What does not fit goes to `exact`.
+"""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from .columns import Scratch
 from .compiled import LANES, Array, compiled
-from .exact import outside
-from .load import Frames, frame_and_pixel_numbers, load_tile
-from .network import sort_tile
+from .exact import clip_column
 from .options import Rejection
+from .state import Chunk
+
+#: Largest sum of squares, with all factors, that is handled in int64.
+FITS = 2.0**62
 
 
 @compiled
-def beyond(column: Array, first: int, last: int, i: int, side: int, rule: Rejection) -> bool:
-    """Whether value ``i`` lies beyond the lower (side -1) or upper (1) bound made from ranks first to last."""
-    sigma = rule.sigma_lower if side < 0 else rule.sigma_upper
-    if sigma == np.inf:
+def lowest_bit(x: float) -> float:
+    """Return the largest power of two of which ``x`` is a multiple; infinite for zero."""
+    if x == 0.0:
+        return np.inf
+    mantissa, exponent = math.frexp(abs(x))
+    whole = np.int64(math.ldexp(mantissa, 53))
+    return math.ldexp(float(whole & -whole), exponent - 53)
+
+
+@compiled
+def small_integers(column: Array, numbers: Array, factor: float) -> bool:
+    """Store sorted values, less the first, in a common unit; return whether all that follows fits."""
+    unit = np.inf
+    for x in column:
+        unit = min(unit, lowest_bit(x))
+    n = column.size
+    # The first factor keeps the differences exact, the second the squares of 2 n times them.
+    reach = (column[n - 1] - column[0]) / unit if unit < np.inf else 0.0
+    if not (reach < 2.0**30 and 4.0 * n * n * reach * reach * factor < FITS):
         return False
-    return outside(column, first, last, i, side, rule.about_mean, rule.by_mad, sigma)
+    for i in range(n):
+        numbers[i] = np.int64((column[i] - column[0]) / unit) if unit < np.inf else 0
+    return True
 
 
 @compiled
-def clip_exactly(column: Array, rule: Rejection) -> tuple[int, int]:
-    """Ranks used after clipping a sorted column of finite values."""
-    first, last = 0, column.size
-    for turn in range(rule.maxiters):
-        f, l = first, last
-        while f < last and beyond(column, first, last, f, -1, rule):
-            f += 1
-        while l > f and beyond(column, first, last, l - 1, 1, rule):
-            l -= 1
-        if (f == first and l == last) or f == l or turn == rule.maxiters - 1:
-            while 0 < f <= first and not beyond(column, first, last, f - 1, -1, rule):
-                f -= 1
-            while last <= l < column.size and not beyond(column, first, last, l, 1, rule):
-                l += 1
-            return f, l
-        first, last = f, l
-    return first, last
+def edges(numbers: Array, first: int, last: int, about_mean: bool, ratio: Array) -> tuple[int, int]:
+    """Ranks of all values within the bounds made from those used: first, and end."""
+    n = last - first
+    total, squares = 0, 0
+    for i in range(first, last):
+        total += numbers[i]
+        squares += numbers[i] * numbers[i]
+    variance = 4 * (n * squares - total * total)
+    centre = 2 * total if about_mean else n * (numbers[(first + last - 1) // 2] + numbers[(first + last) // 2])
+    low, high = 0, numbers.size
+    for i in range(numbers.size):
+        away = 2 * n * numbers[i] - centre
+        if away < 0 and away * away * ratio[0, 1] > variance * ratio[0, 0]:
+            low = i + 1
+        if away > 0 and high == numbers.size and away * away * ratio[1, 1] > variance * ratio[1, 0]:
+            high = i
+    return low, high
 
 
 @compiled
-def settle(frames: Frames, rule: Rejection, scratch: Scratch, ranks: Array) -> None:
-    """Store the ranks used of every pixel: first in ``ranks[0]``, end in ``ranks[1]``.
+def clip_integers(numbers: Array, maxiters: int, about_mean: bool, ratio: Array) -> tuple[int, int]:
+    """Clip sorted integers: ranks used, first and end; see `clip` for the rounds."""
+    first, last, turn = 0, numbers.size, 0
+    while True:
+        turn += 1
+        low, high = edges(numbers, first, last, about_mean, ratio)
+        f, e = max(low, first), min(high, last)
+        if (f == first and e == last) or f == e or turn == maxiters:
+            return low, high
+        first, last = f, e
 
-    Parameters are those of `combine_columns`.
+
+@compiled
+def settle_columns(
+    columns: Array, counts: Array, maxiters: int, about_mean: bool, ratio: Array, ranks: Array
+) -> None:
+    """Clip columns in int64; ``ranks`` receives first and end, or -1 where the numbers do not fit."""
+    numbers = np.zeros(columns.shape[1], np.int64)
+    factor = 1.0
+    for i in range(2):
+        factor = max(factor, max(float(ratio[i, 0]), float(ratio[i, 1])))
+    for k in range(columns.shape[0]):
+        n = counts[k]
+        ranks[0, k] = -1
+        if small_integers(columns[k, :n], numbers[:n], factor):
+            ranks[0, k], ranks[1, k] = clip_integers(numbers[:n], maxiters, about_mean, ratio)
+
+
+def squared_ratio(sigma: float) -> tuple[int, int]:
+    """Return numerator and denominator of the square; (0, 0), which rejects nothing, for no bound."""
+    if sigma == math.inf:
+        return 0, 0
+    numerator, denominator = sigma.as_integer_ratio()
+    return numerator * numerator, denominator * denominator
+
+
+def settle_chunk(chunk: Chunk, size: int, pixels: int, rule: Rejection) -> None:
+    """Set the ranks used of the pixels marked as unsure, and remove the marks.
+
+    Parameters
+    ----------
+    chunk : Chunk
+        Sorted values; receives the ranks.
+    size, pixels : int
+        Values in a tile, pixels in the chunk.
+    rule : Rejection
+        Sigma clipping.
     """
-    n, pixels = frame_and_pixel_numbers(frames)
-    count = np.zeros(LANES, np.int32)
-    for start in range(0, pixels, LANES):
-        lanes = min(LANES, pixels - start)
-        load_tile(frames, start, lanes, scratch.values, count)
-        sort_tile(scratch.values, scratch.ranked, n)
-        for j in range(lanes):
-            column = np.empty(count[j])
-            for r in range(count[j]):
-                column[r] = scratch.ranked[r * LANES + j]
-            ranks[0, start + j], ranks[1, start + j] = clip_exactly(column, rule)
+    where = np.flatnonzero(chunk.unsure[:pixels])
+    tiles = chunk.ranked.reshape(-1, size // LANES, LANES)
+    columns = tiles[where // LANES, :, where % LANES].astype(np.float64)
+    counts, ranks = chunk.total[where], np.full((2, where.size), -1, np.int64)
+    ratio = [squared_ratio(rule.sigma_lower), squared_ratio(rule.sigma_upper)]
+    if not rule.by_mad and max(map(max, ratio)) < FITS:
+        settle_columns(columns, counts, rule.maxiters, rule.about_mean, np.array(ratio, np.int64), ranks)
+    for k in np.flatnonzero(ranks[0] < 0):
+        ranks[:, k] = clip_column(columns[k, : counts[k]].tolist(), rule)
+    chunk.state.first[where], chunk.state.last[where] = ranks
+    chunk.unsure[where] = False

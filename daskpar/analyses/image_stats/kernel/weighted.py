@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from .columns import Scratch
+from .chunks import Output, Task, sorted_chunks
 from .compiled import LANES, Array, compiled
 from .finish import MEDIAN, MEDIAN_FACTOR, SUM
-from .load import Frames, frame_and_pixel_numbers, load_tile
-from .network import sort_tile
+from .load import Frames
+from .state import Chunk
 
 
 @compiled
-def first_rank(ranked: Array, j: int, count: int, x: float) -> int:
-    """Rank of the first of the sorted values of pixel ``j`` that is not below ``x``."""
+def first_rank(ranked: Array, base: int, count: int, x: float) -> int:
+    """Rank of the first of the sorted values of a pixel that is not below ``x``."""
     low, high = 0, count
     while low < high:
         middle = (low + high) // 2
-        if ranked[middle * LANES + j] < x:
+        if ranked[base + middle * LANES] < x:
             low = middle + 1
         else:
             high = middle
@@ -29,82 +29,94 @@ def first_rank(ranked: Array, j: int, count: int, x: float) -> int:
 
 
 @compiled
-def insert(weights: Array, errors: Array, first: int, k: int, weight: float, error: float) -> None:
+def insert(pairs: Array, first: int, k: int, weight: float, error: float) -> None:
     """Put a pair at place ``k`` or before, so that places from ``first`` on stay in order."""
-    while k > first and (weights[k - 1] > weight or (weights[k - 1] == weight and errors[k - 1] > error)):
-        weights[k], errors[k] = weights[k - 1], errors[k - 1]
+    while k > first and (pairs[0, k - 1] > weight or (pairs[0, k - 1] == weight and pairs[1, k - 1] > error)):
+        pairs[0, k], pairs[1, k] = pairs[0, k - 1], pairs[1, k - 1]
         k -= 1
-    weights[k], errors[k] = weight, error
+    pairs[0, k], pairs[1, k] = weight, error
 
 
 @compiled
 def rank_pairs(
-    scratch: Scratch, n: int, j: int, count: int, weights: Array, errors: Array, placed: Array, ranked: Array
+    chunk: Chunk, base: int, count: int, weights: Array, errors: Array, placed: Array, pairs: Array
 ) -> None:
-    """Store weight and uncertainty of each value of pixel ``j`` in ``ranked`` (2, n), in the order of the values."""
+    """Store weight and uncertainty of each value of a pixel in ``pairs`` (2, n), in the order of the values."""
     placed[:count] = 0
-    for frame in range(n):
-        x = scratch.values[frame * LANES + j]
+    for frame in range(weights.size):
+        x = chunk.values[base + frame * LANES]
         if x < np.inf:
-            rank = first_rank(scratch.ranked, j, count, x)
-            insert(ranked[0], ranked[1], rank, rank + placed[rank], weights[frame], errors[frame])
+            rank = first_rank(chunk.ranked, base, count, x)
+            insert(pairs, rank, rank + placed[rank], weights[frame], errors[frame])
             placed[rank] += 1
 
 
 @compiled
 def weighted_sums(
-    tile: Array, j: int, first: int, last: int, pivot: float, pairs: Array
+    ranked: Array, base: int, first: int, last: int, pivot: float, pairs: Array
 ) -> tuple[float, float, float]:
     """Sums over the values used of weight, weight times deviation, and squared weighted uncertainty."""
     total, deviation, variance = 0.0, 0.0, 0.0
     for r in range(first, last):
         weight, error = pairs[0, r], pairs[0, r] * pairs[1, r]
         total += weight
-        deviation += weight * (tile[r * LANES + j] - pivot)
+        deviation += weight * (ranked[base + r * LANES] - pivot)
         variance += error * error
     return total, deviation, variance
 
 
 @compiled
-def weigh_columns(
-    frames: Frames, ranks: Array, weights: Array, errors: Array, method: int, scratch: Scratch,
-    combined: Array, propagated: Array,
+def weigh_chunk(
+    chunk: Chunk, n: int, size: int, start: int, pixels: int, ranks: Array, weights: Array, errors: Array,
+    method: int, combined: Array, propagated: Array,
 ) -> None:  # fmt: skip
-    """Combine with weights the values of which the ranks are known.
+    """Combine pixels from ``start`` with weights; see `weigh`."""
+    placed, pairs = np.zeros(n, np.int64), np.zeros((2, n))
+    for j in range(pixels):
+        i = start + j
+        first, last = ranks[0, i], ranks[1, i]
+        if last > first:
+            base = j // LANES * size + j % LANES
+            w = weights[:, i if weights.shape[1] > 1 else 0]
+            e = errors[:, i if errors.shape[1] > 1 else 0]
+            rank_pairs(chunk, base, chunk.total[j], w, e, placed, pairs)
+            pivot = np.float64(chunk.ranked[base + (first + last) // 2 * LANES])
+            total, deviation, variance = weighted_sums(chunk.ranked, base, first, last, pivot, pairs)
+            if method == SUM:
+                combined[i], propagated[i] = pivot * total + deviation, np.sqrt(variance)
+            else:
+                factor = MEDIAN_FACTOR if method == MEDIAN else 1.0
+                combined[i], propagated[i] = pivot + deviation / total, np.sqrt(variance) / total * factor
+
+
+def weigh(frames: Frames, task: Task, out: Output, weights: Array | None, errors: Array | None) -> dict[str, Array]:
+    """Put weighted results into ``out``; return the propagated uncertainty if there is one.
 
     Parameters
     ----------
     frames : Frames
         The band.
-    ranks : ndarray of int32, shape (2, pixels)
-        First rank used and end of the ranks used.
-    weights, errors : ndarray of float64, shape (n, pixels) or (n, 1)
+    task : Task
+        MEAN, SUM, or MEDIAN (without weights).
+    out : Output
+        The same values combined without weights: says which are used.
+    weights, errors : ndarray of float64, shape (n, pixels) or (n, 1), or None
         Weight and uncertainty of each value, or of each frame.
-    method : int
-        MEAN, SUM or MEDIAN (its uncertainty alone; weights have to be 1).
-    scratch : Scratch
-        Tiles of `padded_rows` rows filled with +inf.
-    combined, propagated : ndarray of float, shape (pixels,)
-        Results; left as they are where nothing is used.
+
+    Returns
+    -------
+    dict
+        ``uncertainty_propagated``, shape (pixels,), where there are uncertainties; NaN where nothing is used.
     """
-    n, pixels = frame_and_pixel_numbers(frames)
-    count, placed, pairs = np.zeros(LANES, np.int32), np.zeros(n, np.int64), np.zeros((2, n))
-    for start in range(0, pixels, LANES):
-        lanes = min(LANES, pixels - start)
-        load_tile(frames, start, lanes, scratch.values, count)
-        sort_tile(scratch.values, scratch.ranked, n)
-        for j in range(lanes):
-            i = start + j
-            first, last = ranks[0, i], ranks[1, i]
-            if last > first:
-                w = weights[:, i if weights.shape[1] > 1 else 0]
-                e = errors[:, i if errors.shape[1] > 1 else 0]
-                rank_pairs(scratch, n, j, count[j], w, e, placed, pairs)
-                pivot = np.float64(scratch.ranked[(first + last) // 2 * LANES + j])
-                total, deviation, variance = weighted_sums(scratch.ranked, j, first, last, pivot, pairs)
-                if method == SUM:
-                    combined[i], propagated[i] = pivot * total + deviation, np.sqrt(variance)
-                else:
-                    combined[i] = pivot + deviation / total
-                    factor = MEDIAN_FACTOR if method == MEDIAN else 1.0
-                    propagated[i] = np.sqrt(variance) / total * factor
+    n = frames.words.shape[0]
+    ones = np.ones((n, 1))
+    w, e = ones if weights is None else weights, ones if errors is None else errors
+    if frames.affine.size:
+        e = e * abs(frames.affine[:, 1:])
+    ranks = np.stack([out.rejected_low, out.rejected_low + out.used])
+    combined, propagated = np.full_like(out.combined, np.nan), np.full_like(out.combined, np.nan)
+    for chunk, size, start, pixels in sorted_chunks(frames, task.work):
+        weigh_chunk(chunk, n, size, start, pixels, ranks, w, e, task.method, combined, propagated)
+    if weights is not None:
+        out.combined[:] = combined
+    return {} if errors is None else {"uncertainty_propagated": propagated}

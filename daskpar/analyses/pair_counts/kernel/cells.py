@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from daskpar.analyses.pair_counts.kernel.compiled import compiled
 from numpy.typing import NDArray
 
-from daskpar.analyses.pair_counts.kernel.compiled import compiled
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
 from daskpar.analyses.pair_counts.kernel.memory import address, aligned
 

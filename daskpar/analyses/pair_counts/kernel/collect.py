@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from daskpar.analyses.pair_counts.kernel.compiled import inlined
+
 from daskpar.analyses.pair_counts.kernel.binning import (
     RADIAL,
     RP_PI_AXIS,
@@ -11,7 +13,6 @@ from daskpar.analyses.pair_counts.kernel.binning import (
     S_MU_AXIS,
     S_MU_MIDPOINT,
 )
-from daskpar.analyses.pair_counts.kernel.compiled import inlined
 from daskpar.analyses.pair_counts.kernel.lanes import (
     LANES,
     choose,

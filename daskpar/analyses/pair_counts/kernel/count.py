@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 
 from daskpar.analyses.pair_counts.kernel.collect import (
     CAPACITY,
@@ -14,7 +15,6 @@ from daskpar.analyses.pair_counts.kernel.collect import (
     point_at,
     resolve,
 )
-from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
 from daskpar.analyses.pair_counts.kernel.memory import get_int
 from daskpar.analyses.pair_counts.kernel.tally import sift, tally

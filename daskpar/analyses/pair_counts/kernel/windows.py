@@ -11,10 +11,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-
 from daskpar.analyses.pair_counts.kernel.cells import Layout
 from daskpar.analyses.pair_counts.kernel.compiled import inlined
+from numpy.typing import NDArray
+
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
 from daskpar.analyses.pair_counts.kernel.memory import address, get_float, get_int, put_float, put_int
 

@@ -1,0 +1,79 @@
+"""Functions to map that ship with daskpar: small, deterministic, the same bits on every processor."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+INTERVALS = 1024  # of Simpson's rule: good to 1e-12 up to redshift 10
+
+SPEED_OF_LIGHT = 299792.458
+"""In km/s."""
+
+
+def comoving_distance(parameters: Mapping[str, float]) -> dict[str, Any]:
+    """Return distances in a flat universe of matter and a cosmological constant.
+
+    Parameters
+    ----------
+    parameters : mapping
+        ``redshift`` (at least 0), ``hubble`` (km/s/Mpc, above 0) and ``omega_matter`` (0 to 1).
+
+    Returns
+    -------
+    dict
+        The parameters, and the distances ``comoving`` and ``luminosity`` in Mpc.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range.
+
+    Notes
+    -----
+    Hogg 1999 (arXiv:astro-ph/9905116), equations 15 and 21, without radiation. Only + × ÷ √ and an exactly rounded
+    sum: nothing here depends on the processor.
+    """
+    from astropy import units
+
+    z, hubble, omega = (float(parameters[name]) for name in ("redshift", "hubble", "omega_matter"))
+    if not (0 <= z < math.inf and 0 < hubble < math.inf and 0 <= omega <= 1):
+        raise ValueError(f"redshift {z}, hubble {hubble}, omega_matter {omega}: out of range")
+    step = z / INTERVALS
+    weights = [1.0, *([4.0, 2.0] * (INTERVALS // 2))[:-1], 1.0]
+    terms = [weight * _inverse_expansion(1 + i * step, omega) for i, weight in enumerate(weights)]
+    distance = SPEED_OF_LIGHT / hubble * (math.fsum(terms) * step / 3)
+    distances = {"comoving": distance * units.Mpc, "luminosity": distance * (1 + z) * units.Mpc}
+    return {"redshift": z, "hubble": hubble, "omega_matter": omega, **distances}
+
+
+def _inverse_expansion(x: float, omega: float) -> float:
+    return 1 / math.sqrt(omega * x * x * x + (1 - omega))
+
+
+def sky_background(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return level and noise of the sky in the first image of a FITS file.
+
+    Returns
+    -------
+    dict
+        ``sky``, the median, and ``noise``, the standard deviation (ddof 0), of what remains after clipping at
+        3 standard deviations around the median, in units of the pixels; ``used``, the fraction that remains.
+    """
+    import numpy as np
+    from astropy.io import fits
+
+    with fits.open(path, memmap=False) as file:
+        pixels = next(np.asarray(hdu.data, np.float64) for hdu in file if hdu.is_image and hdu.data is not None)
+    values = np.sort(pixels[np.isfinite(pixels)])
+    if not values.size:
+        raise ValueError("the image has no finite pixel")
+    total = pixels.size
+    while True:
+        center, spread = np.median(values), np.std(values)
+        inside = values[np.abs(values - center) <= 3 * spread]
+        if inside.size == values.size:
+            return {"sky": float(center), "noise": float(spread), "used": values.size / total}
+        values = inside

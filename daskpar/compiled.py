@@ -1,0 +1,81 @@
+"""How kernels are compiled: without the interpreter's lock, cached on disk, safe for many processes.
+
+numba's cache has two gaps that matter here. It looks only at the file of the function itself, so a change in
+another file, whose code was inlined, goes unseen. And it updates its index without a lock: of two processes
+that compile different types at once, one can be given the code of the other. So the cache of our kernels is
+stamped with all sources of their package, and read and written under a lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import njit
+from numba.core.caching import IndexDataCacheFile
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function | None = None, **options: Any) -> Any:
+    """Compile a function when it is first called: IEEE arithmetic in the order written, no Python lock.
+
+    Parameters
+    ----------
+    function : callable
+        The kernel; without it, a decorator with the given options is returned.
+    **options
+        Further options of `numba.njit`, for example ``forceinline=True``.
+    """
+    if function is None:
+        return functools.partial(compiled, **options)
+    dispatcher = njit(**{"nogil": True, "cache": True, "error_model": "numpy", **options})(function)
+    file = dispatcher._cache._cache_file
+    file.__class__ = _LockedCacheFile
+    file._source_stamp = (file._source_stamp, sources_digest(Path(function.__code__.co_filename).parent))
+    return cast(Function, dispatcher)
+
+
+@functools.cache
+def sources_digest(folder: Path) -> str:
+    """Return a digest of all Python sources below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+class _LockedCacheFile(IndexDataCacheFile):
+    """numba's cache of one function, read and written under a lock between processes."""
+
+    def save(self, key: Any, data: Any) -> None:
+        with _locked(self._index_path):
+            super().save(key, data)  # type: ignore[no-untyped-call]
+
+    def load(self, key: Any) -> Any:
+        if not os.path.exists(self._index_path):
+            return None
+        with _locked(self._index_path):
+            return super().load(key)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _locked(index: str) -> Iterator[None]:
+    """Hold the lock of a cache file; where files cannot be locked or made, go on without."""
+    try:
+        file = open(f"{index}.lock", "ab")
+    except OSError:
+        yield
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks
+        yield

@@ -1,0 +1,70 @@
+"""The cache of compiled kernels: seen by other processes, stamped with all sources, safe to start at once."""
+
+import subprocess
+import sys
+import textwrap
+
+from daskpar.compiled import sources_digest
+
+MAIN = """
+import sys
+import numpy as np
+sys.path.insert(0, {folder!r})
+from kernels import outer
+print(outer.twice(np.{kind}(21)), sum(outer.twice.stats.cache_hits.values()))
+"""
+
+
+def kernels(folder, inner):
+    package = folder / "kernels"
+    package.mkdir(exist_ok=True)
+    (package / "__init__.py").write_text("")
+    (package / "inner.py").write_text(
+        f"from daskpar.compiled import compiled\n\n\n@compiled\ndef step(x):\n    return {inner}\n"
+    )
+    (package / "outer.py").write_text(
+        textwrap.dedent(
+            """
+            from daskpar.compiled import compiled
+            from .inner import step
+
+
+            @compiled
+            def twice(x):
+                return step(x)
+            """
+        )
+    )
+
+
+def start(folder, kind="int64"):
+    code = MAIN.format(folder=str(folder), kind=kind)
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+
+def run(folder, kind="int64"):
+    value, hits = start(folder, kind).communicate()[0].split()
+    return float(value), int(hits)
+
+
+def test_second_process_finds_the_code_and_a_change_elsewhere_is_seen(tmp_path):
+    kernels(tmp_path, "x * 2")
+    assert run(tmp_path) == (42, 0)
+    assert run(tmp_path) == (42, 1)
+    kernels(tmp_path, "x * 3")  # outer.py, whose cached code holds the inlined step, is as it was
+    assert run(tmp_path) == (63, 0)
+
+
+def test_processes_that_compile_different_types_at_once_get_their_own_code(tmp_path):
+    kernels(tmp_path, "x / 2")
+    kinds = ["int64", "float32", "float64", "int16"]
+    for process in [start(tmp_path, kind) for kind in kinds]:
+        assert float(process.communicate()[0].split()[0]) == 10.5
+    assert [run(tmp_path, kind) for kind in kinds] == [(10.5, 1)] * 4
+
+
+def test_digest_holds_names_and_contents(tmp_path):
+    kernels(tmp_path, "x")
+    before = sources_digest.__wrapped__(tmp_path)
+    (tmp_path / "kernels" / "inner.py").rename(tmp_path / "kernels" / "other.py")
+    assert sources_digest.__wrapped__(tmp_path) != before
