@@ -176,6 +176,16 @@ def test_grow_in_bands_with_a_halo():
         np.testing.assert_array_equal(joined, whole[key])
 
 
+@pytest.mark.parametrize("rejection", ["percentile", "winsorized", "ccd_noise"])
+def test_pixels_do_not_depend_on_their_neighbours(rejection):
+    frames = night(20, (5, 61), seed=9)
+    whole = combine_band(frames, rejection=rejection, sigma=2.0)
+    for row in range(5):
+        part = combine_band(frames[:, row : row + 1, 7:], rejection=rejection, sigma=2.0)
+        for key in ("combined", "uncertainty", "count"):
+            assert part[key].tobytes() == whole[key][row : row + 1, 7:].tobytes()
+
+
 def test_wrong_use():
     frames = night(5)
     with pytest.raises(RecipeError):
