@@ -12,6 +12,7 @@ _PUBLIC = {
     "combine": "daskpar.analyses.image_stats.with_dask",
     "frame_stats": "daskpar.analyses.image_stats.with_dask",
     "map": "daskpar.analyses.map.with_dask",
+    "open_catalog": "daskpar.inputs.catalogs",
     "open_client": "daskpar.clusters",
     "open_run": "daskpar.submission",
     "open_stack": "daskpar.analyses.image_stats.with_dask",
@@ -25,6 +26,7 @@ __all__ = [
     "combine",
     "frame_stats",
     "map",
+    "open_catalog",
     "open_client",
     "open_run",
     "open_stack",
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from daskpar.clusters import open_client
     from daskpar.driver import run
     from daskpar.durable import Stage
+    from daskpar.inputs.catalogs import open_catalog
     from daskpar.submission import open_run, submit
 
 

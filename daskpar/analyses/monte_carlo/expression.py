@@ -123,7 +123,7 @@ def _check(node: ast.AST, text: str, depth: int) -> None:
         if node.id in FUNCTIONS:
             raise RecipeError(f"{node.id} is a function", f"write {node.id}(...)")
         children = []
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    elif isinstance(node, ast.Constant) and type(node.value) in (int, float) and abs(node.value) < 1e300:  # type: ignore[arg-type]
         children = []
     else:
         shown = ast.get_source_segment(text.strip(), node) or type(node).__name__  # type: ignore[arg-type]

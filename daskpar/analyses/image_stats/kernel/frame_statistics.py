@@ -19,22 +19,19 @@ BLOCK = 4096
 
 @compiled
 def add_range(pixels: Array, start: int, end: int, pivot: float) -> tuple[float, float]:
-    """Sums of deviation from the pivot and of its square; eight interleaved sums, then those."""
-    one, two = np.zeros(8), np.zeros(8)
-    whole = start + (end - start) // 8 * 8
-    for i in range(start, whole, 8):
-        for k in range(8):
-            d = pixels[i + k] - pivot
-            one[k] += d
-            two[k] += d * d
-    for i in range(whole, end):
-        d = pixels[i] - pivot
-        one[i - whole] += d
-        two[i - whole] += d * d
-    first, second = 0.0, 0.0
-    for k in range(8):
-        first += one[k]
-        second += two[k]
+    """Sums of deviation from the pivot and of its square: four interleaved sums, then those, then the rest."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    e, f, g, h = 0.0, 0.0, 0.0, 0.0
+    row = pixels[start:end]
+    whole = row.size // 4 * 4
+    for i in range(0, whole, 4):
+        p, q, r, s = row[i] - pivot, row[i + 1] - pivot, row[i + 2] - pivot, row[i + 3] - pivot
+        a, b, c, d = a + p, b + q, c + r, d + s
+        e, f, g, h = e + p * p, f + q * q, g + r * r, h + s * s
+    first, second = (a + b) + (c + d), (e + f) + (g + h)
+    for i in range(whole, row.size):
+        p = row[i] - pivot
+        first, second = first + p, second + p * p
     return first, second
 
 
