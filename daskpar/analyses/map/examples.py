@@ -33,8 +33,8 @@ def comoving_distance(parameters: Mapping[str, float]) -> dict[str, Any]:
 
     Notes
     -----
-    Hogg 1999 (arXiv:astro-ph/9905116), equations 15 and 21, without radiation. Only + × ÷ √ and an exactly rounded
-    sum: nothing here depends on the processor.
+    Hogg 1999 (arXiv:astro-ph/9905116), equations 15 and 21, without radiation. Only + × ÷ √ and an exactly
+    rounded sum: nothing here depends on the processor.
     """
     from astropy import units
 
@@ -66,7 +66,8 @@ def sky_background(path: str | os.PathLike[str]) -> dict[str, Any]:
     from astropy.io import fits
 
     with fits.open(path, memmap=False) as file:
-        pixels = next(np.asarray(hdu.data, np.float64) for hdu in file if hdu.is_image and hdu.data is not None)
+        images = (hdu.data for hdu in file if hdu.is_image)
+        pixels = next(np.asarray(data, np.float64) for data in images if data is not None)
     values = np.sort(pixels[np.isfinite(pixels)])
     if not values.size:
         raise ValueError("the image has no finite pixel")
