@@ -17,6 +17,7 @@ _PUBLIC = {
     "open_run": "daskpar.submission",
     "open_stack": "daskpar.analyses.image_stats.with_dask",
     "run": "daskpar.driver",
+    "simulate": "daskpar.analyses.monte_carlo.notebook",
     "submit": "daskpar.submission",
 }
 
@@ -31,12 +32,14 @@ __all__ = [
     "open_run",
     "open_stack",
     "run",
+    "simulate",
     "submit",
 ]
 
 if TYPE_CHECKING:
     from daskpar.analyses.image_stats.with_dask import combine, frame_stats, open_stack
     from daskpar.analyses.map.with_dask import map
+    from daskpar.analyses.monte_carlo.notebook import simulate
     from daskpar.analysis import Analysis
     from daskpar.clusters import open_client
     from daskpar.driver import run

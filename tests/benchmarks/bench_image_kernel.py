@@ -48,7 +48,10 @@ def report(times: dict[str, list[float]], base: str) -> None:
     reference = float(np.median(times[base]))
     for name, seconds in times.items():
         middle = float(np.median(seconds))
-        print(f"{name:36s} {middle:8.3f} s  [{min(seconds):.3f}, {max(seconds):.3f}]  ratio {middle / reference:6.2f}")
+        print(
+            f"{name:36s} {middle:8.3f} s  [{min(seconds):.3f}, {max(seconds):.3f}]"
+            f"  ratio {middle / reference:6.2f}"
+        )
 
 
 def own_cases(frames: np.ndarray) -> dict[str, Callable[[], object]]:
@@ -64,9 +67,13 @@ def own_cases(frames: np.ndarray) -> dict[str, Callable[[], object]]:
         "median": lambda: combine_band(big, method="median"),
         "winsorized": lambda: combine_band(big, rejection="winsorized"),
         "minmax": lambda: combine_band(big, rejection="minmax"),
-        "percentile": lambda: combine_band(big, rejection="percentile", low_fraction=0.03, high_fraction=0.03),
+        "percentile": lambda: combine_band(
+            big, rejection="percentile", low_fraction=0.03, high_fraction=0.03
+        ),
         "ccd_noise": lambda: combine_band(big, rejection="ccd_noise", gain=10.0),
-        "sigma_clip, weights": lambda: combine_band(big, rejection="sigma_clip", weights=np.arange(1.0, len(big) + 1)),
+        "sigma_clip, weights": lambda: combine_band(
+            big, rejection="sigma_clip", weights=np.arange(1.0, len(big) + 1)
+        ),
     }
 
 
@@ -94,7 +101,9 @@ def compare_peers(side: int) -> None:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--many", action="store_true", help="also 256 frames")
@@ -123,7 +132,10 @@ def main() -> None:
         few, lots = night(32, options.side // 4), night(256, options.side // 4)
         print(f"\n256 frames against 32, {options.side // 4} x {options.side // 4}")
         cases = {"32 frames": few, "256 frames": lots}
-        calls = {name: (lambda data=data: combine_band(data, rejection="sigma_clip")) for name, data in cases.items()}
+        calls = {
+            name: (lambda data=data: combine_band(data, rejection="sigma_clip"))
+            for name, data in cases.items()
+        }
         report(measure(calls, options.repeats), "32 frames")
 
 

@@ -91,7 +91,10 @@ def make(parts: Sequence[Mapping[str, Any]], how: Finish) -> xr.Dataset:
     return dataset.assign_coords(
         step_samples=("step", np.array([step.n for step in steps])),
         step_mean=(dims, np.array([step.mean for step in steps]).reshape(len(steps), *_shape(k))),
-        step_standard_error=(dims, np.array([step.standard_error for step in steps]).reshape(len(steps), *_shape(k))),
+        step_standard_error=(
+            dims,
+            np.array([step.standard_error for step in steps]).reshape(len(steps), *_shape(k)),
+        ),
     )
 
 
@@ -102,7 +105,9 @@ def _without_histogram(node: Mapping[str, Any]) -> tree.Node:
 def layout(k: int, how: Finish) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
     """Dimensions and shape of each variable for k columns; one column has no dimension."""
     dims: tuple[str, ...] = () if k == 1 else ("column",)
-    found: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {name: (dims, _shape(k)) for name in _PER_COLUMN}
+    found: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
+        name: (dims, _shape(k)) for name in _PER_COLUMN
+    }
     if k > 1:
         found["covariance"] = (("column", "other_column"), (k, k))
     if how.quantiles:
@@ -110,7 +115,11 @@ def layout(k: int, how: Finish) -> dict[str, tuple[tuple[str, ...], tuple[int, .
         found.update({name: (("q", *dims), shape) for name in _QUANTILES})
     scalars = ["n_samples"]
     if how.controls or how.importance:
-        scalars += ["estimate", "estimate_standard_error", "variance_ratio" if how.controls else "effective_samples"]
+        scalars += [
+            "estimate",
+            "estimate_standard_error",
+            "variance_ratio" if how.controls else "effective_samples",
+        ]
     if how.test:
         scalars += ["p_value"]
     return {**found, **{name: ((), ()) for name in scalars}}

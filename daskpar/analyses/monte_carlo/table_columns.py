@@ -41,11 +41,17 @@ class Columns:
         held = tuple(np.array(array, dtype=np.float64).ravel() for array in arrays)
         return cls(tuple(str(i) for i in range(len(held))), None, held)
 
+    def without_arrays(self) -> Columns:
+        """Names and file only."""
+        return Columns(self.names, self.file)
+
     def require(self, count: int, what: str) -> None:
         """Raise `RecipeError` unless there are that many columns."""
         if len(self.names) != count:
             raise RecipeError(
-                f"{what} needs {count} column{'s' * (count > 1)}, not {len(self.names)}", "name them", key="columns"
+                f"{what} needs {count} column{'s' * (count > 1)}, not {len(self.names)}",
+                "name them",
+                key="columns",
             )
 
     @property

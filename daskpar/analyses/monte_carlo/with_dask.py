@@ -46,6 +46,8 @@ class Plan:
         Seconds after which the next round is the last.
     block_batches : int, optional
         Batches a block, a power of two; it changes no result. By default it follows from the predicted time.
+    seconds_per_sample : float
+        Predicted time, stated and not measured.
     """
 
     sampling: Sampling
@@ -54,6 +56,7 @@ class Plan:
     relative: bool = False
     max_time: float | None = None
     block_batches: int | None = None
+    seconds_per_sample: float = UNKNOWN_SECONDS_PER_SAMPLE
 
     @property
     def in_rounds(self) -> bool:
@@ -68,7 +71,14 @@ class Plan:
         code = [code_digest(part) for part in (trial, getattr(trial, "integrand", None)) if _is_code(part)]
         kind = type(trial).__qualname__ if named is not None else getattr(trial, "__qualname__", "")
         size = self.sampling.batch_size
-        return [kind, named, code_digest(type(trial)) if named is not None else "", code, self.sampling.seed, size]
+        return [
+            kind,
+            named,
+            code_digest(type(trial)) if named is not None else "",
+            code,
+            self.sampling.seed,
+            size,
+        ]
 
     def until(self, batches: int) -> Plan:
         """Return the plan of a shorter run."""
@@ -84,7 +94,7 @@ class Plan:
             There would be more than 500 000.
         """
         sampling = self.sampling
-        seconds = sampling.batch_size * getattr(sampling.trial, "seconds_per_sample", UNKNOWN_SECONDS_PER_SAMPLE)
+        seconds = sampling.batch_size * self.seconds_per_sample
         if self.block_batches is not None:
             if sampling.n_batches > MOST_BLOCKS * self.block_batches:
                 raise RecipeError(
@@ -116,7 +126,9 @@ class Graph:
         self.work = tasks.Work(plan.sampling, BINS if plan.how.quantiles else 0)
         self.kept: dict[tuple[int, int, int], Delayed] = {}
         trial = plan.sampling.trial
-        self.prepared = keep(self._node(tasks.prepare, key="prepared", label="prepare")) if _prepares(trial) else None
+        self.prepared = (
+            keep(self._node(tasks.prepare, key="prepared", label="prepare")) if _prepares(trial) else None
+        )
         first = plan.sampling.size(0)
         self.first = keep(self._node(tasks.first, self.prepared, key=["first", first], label="first batch"))
 
@@ -150,8 +162,10 @@ class Graph:
 
     def _block(self, plan: Plan, run: Run) -> Delayed:
         size = self._samples(plan, run)
-        # The task must know where a short last batch ends; other blocks are the same in longer runs.
-        work = tasks.Work(plan.sampling, self.work.bins)
+        # The trial without its data, which come from the prepared node and not with every block.
+        trial = plan.sampling.trial
+        light = trial.without_data() if hasattr(trial, "without_data") else trial
+        work = tasks.Work(replace(plan.sampling, trial=light), self.work.bins)
         key = [self.identity, self.work.bins, plan.sampling.size(0), run.first, run.count, size]
         return durable(tasks.block, work, run, self.prepared, self.first, key=key, label=_span(run))
 

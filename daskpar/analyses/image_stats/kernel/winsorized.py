@@ -1,12 +1,13 @@
 """Winsorized standard deviation of the used values of every pixel of a sorted tile.
 
-Definition: PixInsight's winsorized sigma clipping (J. Conejero, ImageIntegration reference), as Siril has it. Start from the
+Definition: PixInsight's winsorized sigma clipping (J. Conejero, ImageIntegration reference), as Siril has
+it. Start from the
 standard deviation (ddof 1); draw in the values beyond 1.5 of it from the median to that distance;
 take 1.134 times the standard deviation of the result; repeat until it changes by less than 0.05 %. Drawing in
 does not move the median.
 
-(Siril stops rejecting, in frame order, when four values are left. Here the order of frames does not count, and
-rejection goes on as long as more than three values are used.)
+(Siril stops rejecting, in frame order, when four values are left. Here the order of frames does not
+count, and rejection goes on as long as more than three values are used.)
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def add4_used(rows: Array, r: int, lanes: int, s: State, reach: Array) -> None:
 
 @compiled
 def sample_std(n: float, sum1: float, sum2: float) -> float:
-    """Standard deviation (ddof 1) from sums about a pivot; 0 for fewer than two values."""
+    """Return the standard deviation (ddof 1) from sums about a pivot; 0 for fewer than two values."""
     return float(np.sqrt(max(sum2 - sum1 * (sum1 / n), 0.0) / (n - 1.0))) if n > 1.0 else 0.0
 
 
@@ -77,16 +78,27 @@ def add_all(tile: Array, lanes: int, s: State, reach: Array) -> tuple[int, int]:
 
 @compiled
 def renew(lanes: int, s: State, reach: Array, index: Array, std: Array, keep: Array) -> int:
-    """Renew the estimates; list the pixels that have not converged in ``keep`` and return their number."""
+    """Renew the estimates; list the pixels that have not converged in ``keep`` and return their number.
+
+    A pixel that has converged may be carried along for a while; its estimates then go to the last place of
+    ``std``.
+    """
+    first, last, sum1, sum2, nowhere = s.first, s.last, s.sum1, s.sum2, std.size - 1
+    for k in range(lanes):
+        n = np.float64(last[k] - first[k])
+        square = sum2[k] - sum1[k] * (sum1[k] / n)
+        # The new estimate takes the place of a sum that is not needed again. (No branch: this loop is
+        # vectorised.)
+        sum1[k] = CORRECTION * np.sqrt((square if square > 0.0 else 0.0) / (n - 1.0))
     kept = 0
     for k in range(lanes):
-        old = std[index[k]]
-        new = CORRECTION * sample_std(np.float64(s.last[k] - s.first[k]), s.sum1[k], s.sum2[k])
+        old, new = std[index[k]], sum1[k]
         std[index[k]] = new
         reach[k] = min(reach[k], REACH * new)
-        if abs(new - old) > TOLERANCE * old:
-            keep[kept] = k
-            kept += 1
+        keep[kept] = k
+        going = abs(new - old) > TOLERANCE * old and index[k] != nowhere
+        kept += int(going)
+        index[k] = index[k] if going else nowhere
     return kept
 
 
@@ -108,18 +120,25 @@ def winsorized_std(tile: Array, lanes: int, s: State, std: Array, reach: Array) 
         Result, and scratch.
     """
     work, copy = tile, np.empty_like(tile)
-    index, keep = np.arange(lanes), np.empty(lanes, np.int64)
-    w = State(s.first[:lanes].copy(), s.last[:lanes].copy(), s.pivot[:lanes].copy(), np.empty(lanes), np.empty(lanes))
+    index, keep = np.arange(lanes), np.empty(lanes + 1, np.int64)
+    w = State(
+        s.first[:lanes].copy(),
+        s.last[:lanes].copy(),
+        s.pivot[:lanes].copy(),
+        np.empty(lanes),
+        np.empty(lanes),
+    )
+    estimates = np.zeros(lanes + 1)
     for j in range(lanes):
-        std[j] = sample_std(np.float64(s.last[j] - s.first[j]), s.sum1[j], s.sum2[j])
-        reach[j] = REACH * std[j]
+        estimates[j] = sample_std(np.float64(s.last[j] - s.first[j]), s.sum1[j], s.sum2[j])
+        reach[j] = REACH * estimates[j]
     active = lanes
     for _ in range(MOST_TURNS):
         start, end = add_all(work, active, w, reach)
-        kept = renew(active, w, reach, index, std, keep)
+        kept = renew(active, w, reach, index, estimates, keep)
         if kept == 0:
             break
-        if kept < active:
+        if 4 * kept < 3 * active:
             for r in range(start, end):
                 for k in range(kept):
                     copy[r * LANES + k] = work[r * LANES + keep[k]]
@@ -129,5 +148,4 @@ def winsorized_std(tile: Array, lanes: int, s: State, std: Array, reach: Array) 
                 index[k], reach[k] = index[i], reach[i]
             work, active = copy, kept
     for j in range(lanes):
-        if s.last[j] - s.first[j] <= 3:
-            std[j] = np.inf
+        std[j] = estimates[j] if s.last[j] - s.first[j] > 3 else np.inf

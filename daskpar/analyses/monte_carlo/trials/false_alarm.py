@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -64,13 +64,19 @@ class FalseAlarm:
         """Tabulate sines and cosines once, and find the largest power of the data."""
         times, values, errors = self.data.read()
         if times.size < 4 or not np.all(errors > 0):
-            raise InputError("a periodogram needs 4 or more times and errors above 0", "remove rows", key="data")
+            raise InputError(
+                "a periodogram needs 4 or more times and errors above 0", "remove rows", key="data"
+            )
         span = (self.highest - self.lowest) / max(self.frequencies - 1, 1)
         grid = self.lowest + span * np.arange(self.frequencies)
         table = periodogram.basis(times, errors, grid)
         power = periodogram.powers(table, (values - np.mean(values)) / errors)
         best = int(np.argmax(power))
         return {"table": table, "observed": power[best], "frequency": grid[best]}
+
+    def without_data(self) -> Any:
+        """Return the same trial without the arrays, which `bind` does not need."""
+        return replace(self, data=self.data.without_arrays())
 
     def bind(self, prepared: Any) -> Any:
         """Make the trial ``(rng, n) -> (n, 2)``."""

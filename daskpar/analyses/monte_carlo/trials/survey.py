@@ -121,7 +121,9 @@ def random_catalog(mask: SurveyMask, n: int, seed: int, batch_size: int = 65536)
         found, batch, empty = found + len(inside), batch + 1, 0 if len(inside) else empty + 1
         if empty == 64:
             raise RecipeError(
-                f"none of {64 * batch_size} random directions lies in the mask", "check its corners", key="areas"
+                f"none of {64 * batch_size} random directions lies in the mask",
+                "check its corners",
+                key="areas",
             )
     return np.concatenate(kept) if kept else np.empty((0, 3))
 
@@ -141,7 +143,9 @@ def _check(shape: Box | Circle) -> None:
                 f"{shape} is no area", "ra must rise by at most 360, dec within -90 and 90", key="areas"
             )
     elif not (-90.0 <= shape.dec <= 90.0 and 0.0 < shape.radius <= 180.0 and np.isfinite(shape.ra)):
-        raise RecipeError(f"{shape} is no area", "dec within -90 and 90, radius within 0 and 180", key="areas")
+        raise RecipeError(
+            f"{shape} is no area", "dec within -90 and 90, radius within 0 and 180", key="areas"
+        )
 
 
 def _parts(shape: Box | Circle) -> list[list[list[float]]]:

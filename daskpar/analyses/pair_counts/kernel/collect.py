@@ -26,9 +26,9 @@ from daskpar.analyses.pair_counts.kernel.lanes import (
 )
 from daskpar.analyses.pair_counts.kernel.memory import get_float, get_int
 
-CAPACITY = 2048
+CAPACITY = 1024
 """Pairs that the buffers hold before they are tallied."""
-CHUNK = 64
+CHUNK = 32
 """Groups between two looks at whether the buffers are full."""
 
 

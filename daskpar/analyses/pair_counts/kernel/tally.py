@@ -8,7 +8,7 @@ import numpy as np
 
 from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 from daskpar.analyses.pair_counts.kernel.lanes import LANES, compress, count, load, root, splat, store
-from daskpar.analyses.pair_counts.kernel.lookup import bin_numbers
+from daskpar.analyses.pair_counts.kernel.lookup import TABLE, bin_numbers, by_table
 from daskpar.analyses.pair_counts.kernel.memory import get_float, get_int, put_float, put_int
 
 SPREAD = 4  # a power of two
@@ -120,18 +120,31 @@ def _separations(values: int, n: int, angles: bool) -> None:
             put_float(values, k, np.degrees(2.0 * arcsine(min(0.5 * get_float(values, k), 1.0))))
 
 
+@inlined
+def _count_by_table(buffers: Any, n: int, first_lookup: Any, columns: int, npairs: int) -> None:
+    """Count pairs of two axes, the bins of the second of which are known."""
+    for k in range(n):
+        row = by_table(get_float(buffers.first, k), get_int(buffers.first, k), first_lookup)
+        where = row * columns + get_int(buffers.second, k)
+        put_int(npairs, where, get_int(npairs, where) + 1)
+
+
 @compiled
 def tally(
     buffers: Any, n: int, first_lookup: Any, second_lookup: Any, bins: Any, rule: Any, n_patches: int
 ) -> None:
     """Add the pairs in the buffers to their bins, one after the other."""
-    bin_numbers(buffers.first, n, first_lookup, buffers.bin)
+    counts_only = not (rule.weighted or rule.separations or n_patches)
     columns = 1
     if rule.two_axes:
         bin_numbers(buffers.second, n, second_lookup, buffers.second)
         columns = second_lookup.number + 1
+        if counts_only and first_lookup.how == TABLE:
+            _count_by_table(buffers, n, first_lookup, columns, bins.npairs)
+            return
+    bin_numbers(buffers.first, n, first_lookup, buffers.bin)
     copies = bins.copies - 1
-    if not (rule.weighted or rule.separations or n_patches):
+    if counts_only:
         for k in range(n):
             where = get_int(buffers.bin, k) * columns + (k & copies) * bins.width
             if rule.two_axes:
