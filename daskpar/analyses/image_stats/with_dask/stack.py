@@ -98,7 +98,7 @@ def row_bands(record: ImageStack, plane: str = "data") -> list[tuple[int, int]]:
 
 
 def pixel_coordinates(record: ImageStack) -> dict[str, Any]:
-    """Return row and column of the pixels, from 0: by these a slice is still known to be one after arithmetic."""
+    """Return row and column of the pixels, from 0: they tell what part of the frames a slice is."""
     rows, columns = record.shape
     return {"row": ("y", np.arange(rows)), "column": ("x", np.arange(columns))}
 
