@@ -43,8 +43,8 @@ class _Source(_Settings):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.files is None) == (self.synthetic is None):
-            raise ValueError("give files or synthetic, one of the two")
+        if self.files is not None and self.synthetic is not None:
+            raise ValueError("names files and synthetic; keep one source")
         return self
 
 
@@ -69,9 +69,9 @@ class PairInputs(_Source):
 class Spacing(_Settings):
     """Edges by rule."""
 
-    start: float = Field(description="First edge")
-    stop: float = Field(description="Last edge")
-    bins: int = Field(ge=1, le=10_000)
+    start: float = Field(description="First edge", examples=[1.0])
+    stop: float = Field(description="Last edge", examples=[30.0])
+    bins: int = Field(ge=1, le=10_000, description="How many", examples=[20])
     log: bool = Field(False, description="Whether the bins grow by equal factors")
 
     def edges(self) -> tuple[float, ...]:
@@ -150,13 +150,17 @@ class PairRecord:
 def open_samples(inputs: Mapping[str, Any], where: Where) -> PairRecord:
     """Return the record of the catalogs, from headers and schemas."""
     chosen = PairInputs.model_validate(inputs)
-    randoms = None if chosen.randoms is None else _open(chosen.randoms, chosen, where)
-    return PairRecord(_open(chosen, chosen, where), randoms)
+    data = _open(chosen, chosen, where)
+    if data is None:
+        raise RecipeError("pair_counts needs files, or synthetic points", "give one of the two", key="inputs")
+    return PairRecord(data, None if chosen.randoms is None else _open(chosen.randoms, chosen, where))
 
 
-def _open(source: _Source, chosen: PairInputs, where: Where) -> Catalog:
+def _open(source: _Source, chosen: PairInputs, where: Where) -> Catalog | None:
     from daskpar.inputs.catalogs import scan_catalog
 
+    if source.files is None and source.synthetic is None:
+        return None
     return scan_catalog(
         source.synthetic if source.files is None else where.resolve(source.files),
         source.columns,

@@ -66,15 +66,20 @@ def variables(how: Estimation) -> dict[str, tuple[tuple[str, ...], tuple[int, ..
     if how.binning.metric == "rp_pi":
         found["wp"] = ((first,), shape[:1])
     if how.has_multipoles:
-        found["multipoles"] = ((first, "ell"), (shape[0], len(ORDERS)))
+        found |= {f"xi{order}": ((first,), shape[:1]) for order in ORDERS}
     if how.n_patches:
-        for name, (dims, sizes) in list(found.items()):
-            found[f"{name}_error"] = (dims, sizes)
-            bins = int(np.prod(sizes))
-            if bins <= MOST_COVARIANCE:
-                label = "covariance" if name == "xi" else f"{name}_covariance"
-                found[label] = ((f"{name}_bin", f"{name}_bin2"), (bins, bins))
+        found |= {f"{name}_error": value for name, value in found.items()}
+        bins = {"xi": int(np.prod(shape))} | ({"wp": shape[0]} if "wp" in found else {})
+        bins |= {"multipoles": len(ORDERS) * shape[0]} if how.has_multipoles else {}
+        for name, n in bins.items():
+            if n <= MOST_COVARIANCE:
+                found[covariance_name(name)] = ((f"{name}_bin", f"{name}_bin2"), (n, n))
     return found
+
+
+def covariance_name(name: str) -> str:
+    """Return the name of the covariance of a function."""
+    return "covariance" if name == "xi" else f"{name}_covariance"
 
 
 def axes(binning: Binning) -> tuple[str, ...]:
@@ -96,7 +101,8 @@ def correlate(how: Estimation, counts: Mapping[str, Counts], sums: Mapping[str, 
     Returns
     -------
     dict of float64 arrays
-        As `variables` says. Covariances are over flattened bins, the last axis varying fastest.
+        As `variables` says. Covariances are over flattened bins, the last axis varying fastest; that of the
+        multipoles is over all bins of ξ0, then of ξ2, then of ξ4.
     """
     tables = {name: _tables(how, name, counts[name], sums) for name in counts}
     whole = {name: _ratio(total(pairs), total(of)) for name, (_, pairs, _, of) in tables.items()}
@@ -111,7 +117,17 @@ def correlate(how: Estimation, counts: Mapping[str, Counts], sums: Mapping[str, 
             error: Floats = np.sqrt(np.diag(covariance))
             result[f"{name}_error"] = error.reshape(values.shape[1:])
             if flat.shape[1] <= MOST_COVARIANCE:
-                result["covariance" if name == "xi" else f"{name}_covariance"] = covariance
+                result[covariance_name(name)] = covariance
+    return _unpacked(result)
+
+
+def _unpacked(result: dict[str, Floats]) -> dict[str, Floats]:
+    """Return the multipoles one by one."""
+    for name in ("multipoles", "multipoles_error"):
+        if name in result:
+            suffix = name.removeprefix("multipoles")
+            rows = result.pop(name)
+            result |= {f"xi{order}{suffix}": row for order, row in zip(ORDERS, rows, strict=True)}
     return result
 
 
@@ -153,5 +169,5 @@ def _statistics(how: Estimation, counts: Mapping[str, Floats]) -> dict[str, Floa
     if binning.metric == "rp_pi" and binning.second_edges is not None:
         found["wp"] = projected(found["xi"], binning.second_edges)
     if how.has_multipoles and binning.second_edges is not None:
-        found["multipoles"] = multipoles(found["xi"], binning.second_edges, ORDERS)
+        found["multipoles"] = np.moveaxis(multipoles(found["xi"], binning.second_edges, ORDERS), -1, -2)
     return found

@@ -9,38 +9,34 @@ import numpy as np
 if TYPE_CHECKING:
     import xarray as xr
 
-_LABELS = {"xi": "ξ", "wp": "w_p", "multipoles": "ξ_ℓ", "npairs": "pairs"}
+_LABELS = {"xi": r"$\xi$", "wp": r"$w_p$", "xi0": r"$\xi_\ell$", "npairs": "pairs"}
 
 
 def draw(dataset: xr.Dataset, figure: Any) -> None:
     """Draw what a result shows best: multipoles, wp, ξ over one axis, or ξ over two as an image."""
-    name = next(name for name in ("multipoles", "wp", "xi", "npairs") if name in dataset)
+    name = next(name for name in ("xi0", "wp", "xi", "npairs") if name in dataset)
     variable = dataset[name]
     first = str(variable.dims[0])
     axes = figure.subplots()
-    if len(variable.dims) == 2 and variable.dims[1] != "ell":
+    if len(variable.dims) == 2:
         _image(dataset, variable, figure, axes)
         return
     x, spread = dataset[first].values, _logarithmic(dataset, first)
-    lines = variable.values.reshape(len(x), -1).T
-    errors = (
-        dataset[f"{name}_error"].values.reshape(len(x), -1).T
-        if f"{name}_error" in dataset
-        else [None] * len(lines)
-    )
-    labels = [f"ℓ = {ell}" for ell in dataset["ell"].values] if "ell" in variable.dims else [None]
-    for values, error, label in zip(lines, errors, labels, strict=True):
-        axes.errorbar(x, values, error, fmt="o-", ms=4, lw=1, capsize=2, label=label)
+    names = [one for one in ("xi0", "xi2", "xi4") if one in dataset] or [name]
+    for one in names:
+        error = dataset[f"{one}_error"].values if f"{one}_error" in dataset else None
+        label = f"ℓ = {one[2:]}" if len(names) > 1 else None
+        axes.errorbar(x, dataset[one].values, error, fmt="o-", ms=4, lw=1, capsize=2, label=label)
     if spread:
         axes.set_xscale("log")
-    if spread and np.all(lines > 0):
+    if spread and all(np.all(dataset[one].values > 0) for one in names):
         axes.set_yscale("log")
     else:
         axes.axhline(0, color="0.7", lw=0.8, zorder=0)
     unit = dataset.attrs.get("unit") or dataset[first].attrs.get("unit", "")
     axes.set_xlabel(f"{first} [{unit}]" if unit else first)
     axes.set_ylabel(_LABELS[name])
-    if labels[0] is not None:
+    if len(names) > 1:
         axes.legend()
 
 

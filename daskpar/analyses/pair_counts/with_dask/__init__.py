@@ -77,4 +77,4 @@ def _counts(parts: Sequence[Mapping[str, Any]], binning: Binning) -> xr.Dataset:
 
 def _dataset(parts: Sequence[Mapping[str, Any]], work: Correlation, names: list[str]) -> xr.Dataset:
     found = {name: (dims, parts[0][name]) for name, (dims, _) in work.variables(names).items()}
-    return xr.Dataset(found, coordinates(work.how.binning, ell=work.how.has_multipoles), work.attrs())
+    return xr.Dataset(found, coordinates(work.how.binning), work.attrs())

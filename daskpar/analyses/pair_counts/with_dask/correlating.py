@@ -68,7 +68,7 @@ def correlation(
     Returns
     -------
     xarray.Dataset
-        ``xi``; ``wp`` for ``rp_pi`` and ``multipoles`` (ℓ = 0, 2, 4) for ``s_mu`` over all µ; with patches
+        ``xi``; ``wp`` for ``rp_pi`` and ``xi0``, ``xi2``, ``xi4`` for ``s_mu`` over all µ; with patches
         ``xi_error``, ``covariance`` and the same of these; ``dd``, ``dr``, ``rr`` the counts used.
     """
     options = {
@@ -144,7 +144,7 @@ class Correlation:
         found = {}
         for name, (dims, shape) in self.variables(list(blocks)).items():
             found[name] = (dims, variable(result, name, shape, np.dtype(np.float64)))
-        return xr.Dataset(found, coordinates(self.how.binning, ell=self.how.has_multipoles), self.attrs())
+        return xr.Dataset(found, coordinates(self.how.binning), self.attrs())
 
     def variables(self, names: Sequence[str]) -> dict[str, Any]:
         """Return dimensions and shape of everything in the result."""

@@ -13,7 +13,7 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import ArrayLike, NDArray
 
 from daskpar.analyses.pair_counts.cells_stage import Question, count_block, make_plan, sort_piece
-from daskpar.analyses.pair_counts.estimates import ORDERS, axes
+from daskpar.analyses.pair_counts.estimates import axes
 from daskpar.analyses.pair_counts.kernel.binning import Binning
 from daskpar.analyses.pair_counts.kernel.partial import Wanted, finish, merge
 from daskpar.analyses.pair_counts.settings import check_box, make_binning, make_box
@@ -197,7 +197,7 @@ def _count_dataset(question: Question, counted: Delayed) -> xr.Dataset:
     return xr.Dataset(found, coordinates(question.binning))
 
 
-def coordinates(binning: Binning, ell: bool = False) -> dict[str, Any]:
+def coordinates(binning: Binning) -> dict[str, Any]:
     """Return the middles and both edges of the bins of each axis."""
     found: dict[str, Any] = {}
     unit = {"unit": "deg"} if binning.metric == "theta" else {}
@@ -209,7 +209,7 @@ def coordinates(binning: Binning, ell: bool = False) -> dict[str, Any]:
         attrs = unit if number == 0 else {}
         found[name] = (name, (edges[1:] + edges[:-1]) / 2, attrs)
         found[f"{name}_low"], found[f"{name}_high"] = (name, edges[:-1], attrs), (name, edges[1:], attrs)
-    return found | ({"ell": ("ell", np.array(ORDERS))} if ell else {})
+    return found
 
 
 def slots(catalog: Catalog) -> int:
