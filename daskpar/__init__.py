@@ -10,6 +10,8 @@ _PUBLIC = {
     "Analysis": "daskpar.analysis",
     "Stage": "daskpar.durable",
     "combine": "daskpar.analyses.image_stats.with_dask",
+    "correlation": "daskpar.analyses.pair_counts.with_dask",
+    "count_pairs": "daskpar.analyses.pair_counts.with_dask",
     "frame_stats": "daskpar.analyses.image_stats.with_dask",
     "map": "daskpar.analyses.map.with_dask",
     "open_catalog": "daskpar.inputs.catalogs",
@@ -25,6 +27,8 @@ __all__ = [
     "Analysis",
     "Stage",
     "combine",
+    "correlation",
+    "count_pairs",
     "frame_stats",
     "map",
     "open_catalog",
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from daskpar.analyses.image_stats.with_dask import combine, frame_stats, open_stack
     from daskpar.analyses.map.with_dask import map
     from daskpar.analyses.monte_carlo.notebook import simulate
+    from daskpar.analyses.pair_counts.with_dask import correlation, count_pairs
     from daskpar.analysis import Analysis
     from daskpar.clusters import open_client
     from daskpar.driver import run

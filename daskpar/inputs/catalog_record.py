@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -153,6 +153,20 @@ class Catalog:
     def angular(self) -> bool:
         """Whether points are directions only, on the unit sphere."""
         return self.kind == "sky" and not {"redshift", "distance"} & set(self.roles)
+
+    def directions(self) -> Catalog:
+        """Return the same points on the sky without their distances."""
+        kept = [i for i, role in enumerate(self.roles) if role not in ("redshift", "distance")]
+        tables = tuple(
+            replace(
+                table,
+                columns=tuple(table.columns[i] for i in kept),
+                details=table.details[:, kept] if table.form == "memory" else table.details,
+            )
+            for table in self.tables
+        )
+        roles = tuple(self.roles[i] for i in kept)
+        return replace(self, roles=roles, tables=tables, unit="", cosmology=None)
 
     def path(self, table: int) -> str:
         """Return the full path of a table's file."""

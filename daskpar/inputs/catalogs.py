@@ -26,7 +26,7 @@ from daskpar.inputs.catalog_sky import load_cosmology, positions
 from daskpar.inputs.catalog_text import line_of, read_text, scan_text
 from daskpar.inputs.file_access import OpenFile, opened
 from daskpar.inputs.image_files import Source, expand, first_five, parse_selector
-from daskpar.inputs.synthetic_catalogs import SyntheticCatalog, generate, scan_synthetic
+from daskpar.inputs.synthetic_catalogs import SyntheticCatalog, column_names, generate, scan_synthetic
 
 __all__ = ["Catalog", "CatalogPart", "Piece", "open_catalog", "read_piece", "scan_catalog"]
 
@@ -236,7 +236,8 @@ def _memory_rows(table: Table, start: int, stop: int) -> list[Floats]:
 
 
 def _synthetic_rows(table: Table, start: int, stop: int) -> list[Floats]:
-    return generate(table.details, start, stop)
+    made = dict(zip(column_names(table.details), generate(table.details, start, stop), strict=True))
+    return [made[column.name] for column in table.columns]
 
 
 _IN_MEMORY = {"memory": _memory_rows, "synthetic": _synthetic_rows}

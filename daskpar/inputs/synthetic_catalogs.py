@@ -66,11 +66,15 @@ class SyntheticCatalog(BaseModel):
 
 def scan_synthetic(spec: SyntheticCatalog) -> Table:
     """Describe a synthetic catalog as a table; a survey keeps what its mask leaves, so its rows are fewer."""
-    names = ("ra", "dec", "redshift") if spec.kind == "sky" else ("x", "y", "z")
     # The source of the simulation belongs to it: another version makes other points.
     code = inspect.getsource(sys.modules[__name__])
     digest = hashlib.blake2b(f"{code} {spec.model_dump_json()}".encode(), digest_size=16).hexdigest()
-    return Table("", "synthetic", tuple(map(Column, names)), digest, spec.n_points, details=spec)
+    return Table("", "synthetic", tuple(map(Column, column_names(spec))), digest, spec.n_points, details=spec)
+
+
+def column_names(spec: SyntheticCatalog) -> tuple[str, str, str]:
+    """Return the names of the columns that `generate` makes."""
+    return ("ra", "dec", "redshift") if spec.kind == "sky" else ("x", "y", "z")
 
 
 def generate(spec: SyntheticCatalog, start: int, stop: int) -> list[Floats]:

@@ -1,0 +1,225 @@
+"""From points in pieces to blocks of pairs: the plan, the catalog sorted by block, one block's count.
+
+Plain functions on arrays, without dask, so that every version of the analysis can use them. A *piece* is some
+points of a sample as they were read: ``positions`` (n, 3) and, where there are any, ``weights`` (n,). The
+*plan* says how space is cut into cells and the cells into ranges, one a block. A *sorted piece* holds its
+points by block: the array ``"17"`` has the rows (x, y, z, weight, patch) of those that lie in the cells of
+block 17, in the order they had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskpar.analyses.pair_counts.kernel.binning import Binning
+from daskpar.analyses.pair_counts.kernel.blocks import (
+    imbalance,
+    needed_cells,
+    number_of_blocks,
+    partition,
+    predict_cost,
+)
+from daskpar.analyses.pair_counts.kernel.cells import Layout, cell_numbers, pack
+from daskpar.analyses.pair_counts.kernel.layout import choose_layout, typical_density
+from daskpar.analyses.pair_counts.kernel.partial import Partial, Wanted, partial
+from daskpar.analyses.pair_counts.kernel.survey import along_axes
+from daskpar.analyses.pair_counts.patches import assign_patches
+from daskpar.errors import InputError
+
+Floats = NDArray[np.float64]
+Piece = Mapping[str, NDArray[Any]]
+
+SAMPLE = 200_000
+"""Points from which the density is measured."""
+MOST_CELLS = 20_000_000
+"""A grid has about half as many cells at most; the plan holds a few numbers for each."""
+
+
+class Question(NamedTuple):
+    """What is counted: binning, periodic box (0: not periodic), whether one sample or two are paired."""
+
+    binning: Binning
+    boxsize: tuple[float, float, float]
+    auto: bool
+    wanted: Wanted = Wanted()
+
+    @property
+    def doubled(self) -> bool:
+        """Whether each pair is visited once and stands for two."""
+        return self.auto and not self.binning.signed
+
+
+def make_plan(
+    question: Question, one: Sequence[Piece], two: Sequence[Piece], at_most: int
+) -> dict[str, NDArray[Any]]:
+    """Choose cells and blocks from all points, piece by piece.
+
+    Parameters
+    ----------
+    question : Question
+    one, two : sequences of pieces
+        The samples; ``two`` is empty where the first is paired with itself.
+    at_most : int
+        Blocks.
+
+    Returns
+    -------
+    dict of arrays
+        ``layout``, float64 (13,); ``ranges``, int64 (blocks, 2), the cells of each block; ``distances`` and
+        ``imbalance``: the predicted cost, and that of the dearest block over the mean.
+
+    Raises
+    ------
+    daskpar.errors.InputError
+        Positions that span more than the periodic box.
+    """
+    layout = _layout(question, one, two)
+    first = _occupation(question, layout, one)
+    second = _occupation(question, layout, two) if two else first
+    cost = predict_cost(layout, question.binning.reach, first, second, half=question.doubled)
+    blocks = number_of_blocks(float(cost.sum()), at_most=at_most)
+    ranges = partition(cost, blocks)
+    return {
+        "layout": np.array(layout, np.float64),
+        "ranges": np.array(ranges, np.int64).reshape(-1, 2),
+        "distances": np.array(cost.sum()),
+        "imbalance": np.array(imbalance(cost, ranges)),
+    }
+
+
+def _layout(question: Question, one: Sequence[Piece], two: Sequence[Piece]) -> Layout:
+    binning, order = question.binning, list(question.binning.axes)
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    sizes = []
+    for sample in (one, two):
+        sizes.append(0)
+        for piece in sample:
+            positions = piece["positions"]
+            sizes[-1] += len(positions)
+            if len(positions):
+                low, high = np.minimum(low, positions.min(axis=0)), np.maximum(high, positions.max(axis=0))
+    if not np.all(np.isfinite(low)):
+        low = high = np.zeros(3)
+    plane, along, space = binning.reach
+    step = max(1, -(-sizes[1 if two else 0] // SAMPLE))
+    some = np.concatenate([np.empty((0, 3)), *(piece["positions"][::step] for piece in two or one)])
+    periods = tuple(question.boxsize[axis] for axis in order)
+    try:
+        return choose_layout(
+            low[order],
+            high[order],
+            binning.reach,
+            (periods[0], periods[1], periods[2]),
+            points=min(max(sizes), MOST_CELLS),
+            density=typical_density(some, min(max(plane, along), space)) * step,
+        )
+    except ValueError as error:
+        raise InputError(str(error), "give the size of the box the points lie in", key="boxsize") from error
+
+
+def _occupation(question: Question, layout: Layout, pieces: Iterable[Piece]) -> NDArray[np.int64]:
+    found = np.zeros(layout.cells, np.int64)
+    for piece in pieces:
+        cells = cell_numbers(along_axes(piece["positions"], question.binning), layout)
+        np.add.at(found, cells, 1)
+    return found
+
+
+def layout_of(plan: Mapping[str, NDArray[Any]]) -> Layout:
+    """Return the layout that a plan holds."""
+    numbers = plan["layout"].tolist()
+    return Layout(*numbers[:6], *map(int, numbers[6:9]), *numbers[9:])
+
+
+def sort_piece(
+    question: Question, plan: Mapping[str, NDArray[Any]], piece: Piece, centres: Floats | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Sort the points of a piece by the block whose cells they lie in.
+
+    Parameters
+    ----------
+    question : Question
+    plan : from `make_plan`
+    piece : Piece
+    centres : float64, shape (n_patches, 3), optional
+        The nearest says which patch a point belongs to.
+    """
+    positions = piece["positions"]
+    rows = np.ones((len(positions), 5))
+    rows[:, :3] = along_axes(positions, question.binning)
+    if "weights" in set(piece):
+        rows[:, 3] = piece["weights"]
+    rows[:, 4] = 0 if centres is None or not len(positions) else assign_patches(positions, centres)
+    cells = cell_numbers(np.ascontiguousarray(rows[:, :3]), layout_of(plan))
+    # Cells between two ranges belong to the bucket before them; those before the first to the first.
+    bucket = np.maximum(np.searchsorted(plan["ranges"][:, 0], cells, side="right") - 1, 0)
+    order = np.argsort(bucket, kind="stable")
+    bounds = np.searchsorted(bucket[order], np.arange(len(plan["ranges"]) + 1))
+    spans = zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+    return {str(k): rows[order[a:b]] for k, (a, b) in enumerate(spans) if a < b}
+
+
+def count_block(
+    question: Question,
+    plan: Mapping[str, NDArray[Any]],
+    one: Sequence[Mapping[str, NDArray[Any]]],
+    two: Sequence[Mapping[str, NDArray[Any]]],
+    block: int,
+) -> Partial:
+    """Count the pairs whose first point lies in the cells of a block; zeros for a block beyond the plan's.
+
+    Parameters
+    ----------
+    question : Question
+    plan : from `make_plan`
+    one, two : sequences of sorted pieces
+        Only the blocks within reach are read of them. ``two`` is empty where the first is paired with itself.
+    block : int
+    """
+    layout, ranges = layout_of(plan), plan["ranges"]
+    if block >= len(ranges):
+        nothing = _packed(question, layout, np.empty((0, 5)))
+        return partial(layout, (0, 0), nothing, nothing if two else None, question.binning, question.wanted)
+    first, last = map(int, ranges[block])
+    near = needed_cells(layout, question.binning.reach, (first, last))
+    buckets = _buckets(ranges[:, 0], near)
+    own = _gather(one, buckets if question.auto else [block])
+    points = _packed(question, layout, own)
+    others = None if question.auto else _packed(question, layout, _gather(two, buckets))
+    return partial(layout, (first, last), points, others, question.binning, question.wanted)
+
+
+def _buckets(starts: NDArray[np.int64], near: NDArray[np.int64]) -> list[int]:
+    """Return the blocks that hold some ranges of cells."""
+    low = np.maximum(np.searchsorted(starts, near[:, 0], side="right") - 1, 0)
+    high = np.maximum(np.searchsorted(starts, near[:, 1] - 1, side="right") - 1, 0)
+    wanted: set[int] = set()
+    for a, b in zip(low.tolist(), high.tolist(), strict=True):
+        wanted.update(range(a, b + 1))
+    return sorted(wanted)
+
+
+def _gather(pieces: Sequence[Mapping[str, NDArray[Any]]], buckets: Sequence[int]) -> Floats:
+    # The names first: asking a stored piece whether it has an array would read the array.
+    held = [set(piece) for piece in pieces]
+    parts = [
+        piece[name]
+        for name in map(str, buckets)
+        for piece, names in zip(pieces, held, strict=True)
+        if name in names
+    ]
+    return np.concatenate([np.empty((0, 5)), *parts])
+
+
+def _packed(question: Question, layout: Layout, rows: Floats) -> Any:
+    wanted = question.wanted
+    return pack(
+        rows[:, :3],
+        layout,
+        np.ascontiguousarray(rows[:, 3]) if wanted.weights else None,
+        rows[:, 4].astype(np.int64) if wanted.n_patches else None,
+    )

@@ -1,0 +1,213 @@
+"""Several counts and the correlation function they become; and `correlation`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from dask.delayed import Delayed
+from numpy.typing import ArrayLike
+
+from daskpar.analyses.pair_counts.cells_stage import Question
+from daskpar.analyses.pair_counts.estimates import Estimation, axes, correlate, counts_needed, variables
+from daskpar.analyses.pair_counts.kernel.binning import Binning
+from daskpar.analyses.pair_counts.kernel.partial import Wanted
+from daskpar.analyses.pair_counts.resampling import matched_cross_weight
+from daskpar.analyses.pair_counts.settings import check_box, make_binning, make_box
+from daskpar.analyses.pair_counts.statistics import ESTIMATORS
+from daskpar.analyses.pair_counts.with_dask.counting import Count, coordinates, finished, slots, variable
+from daskpar.analyses.pair_counts.with_dask.samples import Sample, as_sample, find_centres
+from daskpar.durable import collect, durable
+from daskpar.errors import RecipeError
+from daskpar.inputs.catalogs import Catalog
+
+
+def correlation(
+    data: Any,
+    randoms: Any = None,
+    edges: ArrayLike = (),
+    metric: str = "r",
+    estimator: str = "landy_szalay",
+    boxsize: Any = None,
+    weights: Any = None,
+    weights_randoms: Any = None,
+    n_patches: int | None = None,
+    *,
+    pi_edges: ArrayLike | None = None,
+    mu_edges: ArrayLike | None = None,
+    los: str = "z",
+    resampling: str = "jackknife",
+    cross_weight: float | str = 1.0,
+    n_samples: int = 500,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Estimate a two-point correlation function, with errors from patches; lazy.
+
+    Parameters
+    ----------
+    data, randoms : Catalog, array, table, or files
+        As in `count_pairs`. Without randoms, the box must be periodic in all directions: then the random
+        pairs are known without counting and every estimator is the natural one.
+    edges, metric, boxsize, pi_edges, mu_edges, los
+        As in `count_pairs`.
+    estimator : {"natural", "davis_peebles", "landy_szalay", "hamilton"}
+    weights, weights_randoms : float64, shape (n,), optional
+        For samples that are arrays.
+    n_patches : int, optional
+        Regions by k-means (of the randoms where there are any) that errors come from; none without.
+    resampling : {"jackknife", "bootstrap"}
+    cross_weight : float or "matched"
+        How much of the pairs between the patch left out and the others the jackknife removes: 1 all;
+        ``"matched"`` as Mohammad & Percival (2022).
+    n_samples, seed : int
+        Of the bootstrap; the seed also begins the k-means.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``xi``; ``wp`` for ``rp_pi`` and ``xi0``, ``xi2``, ``xi4`` for ``s_mu`` over all µ; with patches
+        ``xi_error``, ``covariance`` and the same of these; ``dd``, ``dr``, ``rr`` the counts used.
+    """
+    options = {
+        "estimator": estimator,
+        "resampling": resampling,
+        "cross_weight": cross_weight,
+        "n_samples": n_samples,
+        "seed": seed,
+        "n_patches": n_patches or 0,
+    }
+    binning, box = make_binning(metric, edges, pi_edges, mu_edges, los), make_box(boxsize)
+    check_box(binning, box)
+    first = as_sample(data, weights, metric, "data")
+    second = None if randoms is None else as_sample(randoms, weights_randoms, metric, "randoms")
+    work = Correlation(first, second, make_estimation(binning, box, first, second, options))
+    counts = {
+        name: count.blocks(slots(count.one.catalog), slots(count.one.catalog))
+        for name, count in work.counts()
+    }
+    return work.lazy(counts)
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A correlation function as counts that the graph makes and what becomes of them."""
+
+    data: Catalog
+    randoms: Catalog | None
+    how: Estimation
+
+    def samples(self) -> dict[str, Sample]:
+        """Return the samples by their letter, with their patches."""
+        found = {"d": Sample(self.data)} | ({} if self.randoms is None else {"r": Sample(self.randoms)})
+        n = self.how.n_patches
+        if not n:
+            return found
+        base = found.get("r", found["d"])
+        key = [base.identity, n, self.how.seed]
+        centres = durable(find_centres, base.pieces(), n, self.how.seed, key=key, label="centres of patches")
+        return {name: Sample(one.catalog, centres, n, key) for name, one in found.items()}
+
+    def counts(self) -> list[tuple[str, Count]]:
+        """Return the counts that the estimator needs."""
+        samples = self.samples()
+        needed = counts_needed(
+            self.how.estimator, analytic=self.randoms is None, signed=self.how.binning.signed
+        )
+        wanted = Wanted(self.how.weighted, False, self.how.n_patches)
+        return [
+            (
+                name,
+                Count(
+                    Question(self.how.binning, self.how.boxsize, name[0] == name[1], wanted),
+                    samples[name[0]],
+                    None if name[0] == name[1] else samples[name[1]],
+                ),
+            )
+            for name in needed
+        ]
+
+    def result(self, blocks: Mapping[str, Sequence[Delayed]]) -> Delayed:
+        """Return the node that merges the blocks of all counts and estimates."""
+        questions = dict(self.counts())
+        merged = [
+            collect(finished, nodes, questions[name].question.doubled) for name, nodes in blocks.items()
+        ]
+        sums = {name: sample.weights() for name, sample in self.samples().items()}
+        return collect(_correlated, [*merged, *sums.values()], self.how, list(blocks), list(sums))
+
+    def lazy(self, blocks: Mapping[str, Sequence[Delayed]]) -> xr.Dataset:
+        """Return the lazy Dataset."""
+        result = self.result(blocks)
+        found = {}
+        for name, (dims, shape) in self.variables(list(blocks)).items():
+            found[name] = (dims, variable(result, name, shape, np.dtype(np.float64)))
+        return xr.Dataset(found, coordinates(self.how.binning), self.attrs())
+
+    def variables(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return dimensions and shape of everything in the result."""
+        dims, shape = axes(self.how.binning), self.how.binning.shape
+        return variables(self.how) | {name: (dims, shape) for name in names}
+
+    def attrs(self) -> dict[str, Any]:
+        """Return what the result says of itself."""
+        return {"estimator": self.how.estimator, "n_patches": self.how.n_patches, "unit": self.data.unit}
+
+
+def _correlated(
+    parts: Sequence[Any], how: Estimation, names: list[str], letters: list[str]
+) -> dict[str, Any]:
+    counts = dict(zip(names, parts[: len(names)], strict=True))
+    sums = dict(zip(letters, parts[len(names) :], strict=True))
+    kind = "weight_sum" if how.weighted else "npairs"
+    used = {n: c[kind].sum(axis=0) if "patches" in c else c[kind] for n, c in counts.items()}
+    return correlate(how, counts, sums) | {name: array.astype(np.float64) for name, array in used.items()}
+
+
+def make_estimation(
+    binning: Binning,
+    box: tuple[float, float, float],
+    data: Catalog,
+    randoms: Catalog | None,
+    options: Mapping[str, Any],
+) -> Estimation:
+    """Return how counts become a function.
+
+    Raises
+    ------
+    daskpar.errors.RecipeError
+        Settings that do not go together.
+    """
+    if options["estimator"] not in ESTIMATORS:
+        raise RecipeError(
+            f"there is no estimator {options['estimator']!r}",
+            f"known: {', '.join(ESTIMATORS)}",
+            key="estimator",
+        )
+    if randoms is None and (not all(box) or binning.metric == "theta"):
+        raise RecipeError(
+            "without randoms the box must be periodic in all directions",
+            "give randoms, or the size of the box",
+            key="randoms",
+        )
+    n, resampling, cross = options["n_patches"], options["resampling"], options["cross_weight"]
+    if resampling not in ("jackknife", "bootstrap") or n < 0 or n == 1:
+        raise RecipeError("errors come from a jackknife or bootstrap of two patches or more", key="n_patches")
+    if cross == "matched":
+        cross = matched_cross_weight(max(n, 2))
+    if not isinstance(cross, int | float) or not 0 <= cross <= 1:
+        raise RecipeError("cross_weight is a number from 0 to 1, or 'matched'", key="cross_weight")
+    weighted = data.weighted or (randoms is not None and randoms.weighted)
+    return Estimation(
+        binning,
+        options["estimator"],
+        box,
+        weighted,
+        n,
+        resampling,
+        float(cross),
+        options["n_samples"],
+        options["seed"],
+    )
