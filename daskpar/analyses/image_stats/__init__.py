@@ -44,6 +44,11 @@ class ImageInputs(_Settings):
     uncertainty: JsonValue = Field(
         None, description="HDU of each file, or files, with the standard deviations of the values"
     )
+    bias: FilePattern | None = Field(None, description="A frame that is subtracted first")
+    dark: FilePattern | None = Field(
+        None, description="A frame without bias that is subtracted, scaled by the exposure"
+    )
+    flat: FilePattern | None = Field(None, description="A frame, normalised, that is divided by")
     checksum: Literal["ignore", "verify"] = Field("ignore", description="Compare CHECKSUM and DATASUM first")
 
 
@@ -106,6 +111,7 @@ class ImageStatsOptions(_Settings):
 
 def open_images(inputs: Mapping[str, Any], where: Where) -> ImageStack:
     """Return the record of the frames, from their headers; synthetic frames are written to scratch first."""
+    from daskpar.analyses.image_stats.calibration import NAMES, with_calibration
     from daskpar.inputs.images import scan_images
     from daskpar.inputs.synthetic_files import write_synthetic
 
@@ -118,9 +124,13 @@ def open_images(inputs: Mapping[str, Any], where: Where) -> ImageStack:
         files, root = where.resolve(chosen.files), where.root
     mask: Any = chosen.mask
     uncertainty: Any = chosen.uncertainty
-    return scan_images(
-        files, chosen.hdu, mask, chosen.dq_bits, uncertainty, checksum=chosen.checksum, root=root
-    )
+    checksum = chosen.checksum
+    stack = scan_images(files, chosen.hdu, mask, chosen.dq_bits, uncertainty, checksum, root=root)
+    names = {name: getattr(chosen, name) for name in NAMES if getattr(chosen, name) is not None}
+    calibration = {
+        name: scan_images(where.resolve(file), checksum=checksum, root=root) for name, file in names.items()
+    }
+    return with_calibration(stack, calibration)
 
 
 def warnings(record: ImageStack, options: ImageStatsOptions) -> list[str]:

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from daskpar.analyses.image_stats.with_dask.stack import read_plane
+from daskpar.analyses.image_stats.calibration import CalibratedStack, calibrated
+from daskpar.analyses.image_stats.with_dask.stack import plane_dtype, read_plane
 from daskpar.inputs.images import ImageStack, read_band_raw, read_rows
 
 #: Arrays up to this size travel in the graph; larger ones are written to scratch once.
@@ -58,7 +59,7 @@ class FileBands:
         self.record, self.plane = record, plane
         self.rows, self.columns = rows or range(height), columns or range(width)
         self.shape = (len(record), len(self.rows), len(self.columns))
-        self.dtype = np.dtype(bool) if plane == "mask" else record.plane(plane).dtype  # type: ignore[arg-type]
+        self.dtype = plane_dtype(record, plane)
         box = f"{plane} {self.rows.start}:{self.rows.stop} {self.columns.start}:{self.columns.stop}"
         self.identity = f"{record.identity()} {box}"
 
@@ -70,7 +71,8 @@ class FileBands:
     def read_stored(self, start: int, stop: int) -> tuple[Array, dict[str, Any]]:
         """Return a band as stored, and the scaling of its numbers; native where frames differ in form."""
         table = self.record.data
-        if self.plane != "data" or table.stored is None or len(table.formats) > 1:
+        as_they_are = self.plane == "data" and not isinstance(self.record, CalibratedStack)
+        if not as_they_are or table.stored is None or len(table.formats) > 1:
             return self.read(start, stop), {}
         form, first = table.formats[0], self.rows.start
         raw = read_band_raw(self.record, first + start, first + stop)
@@ -90,8 +92,10 @@ class FileBands:
 
     def read_frame(self, frame: int) -> Array:
         """Return one frame of the box, native."""
-        rows = read_rows(self.record, frame, self.rows.start, self.rows.stop, plane=self.plane)  # type: ignore[arg-type]
-        return self._cut(rows)
+        first, last = self.rows.start, self.rows.stop
+        rows = read_rows(self.record, frame, first, last, plane=self.plane)  # type: ignore[arg-type]
+        one = self.record.take(slice(frame, frame + 1))
+        return self._cut(calibrated(one, self.plane, rows[np.newaxis], first, last)[0])
 
     def _cut(self, rows: Array) -> Array:
         whole = len(self.columns) == self.record.shape[1]

@@ -13,6 +13,7 @@ from uuid import uuid4
 import numpy as np
 from dask.delayed import Delayed, delayed
 
+from daskpar.analyses.image_stats.calibration import calibrated
 from daskpar.analyses.image_stats.with_dask.sources import Array, FileBands, scratch_folder
 from daskpar.durable import digest_of, durable
 from daskpar.inputs.images import ImageStack
@@ -36,7 +37,7 @@ class StagedBands:
 
     def __init__(self, files: FileBands, bands: Bands, parts: Sequence[Mapping[str, Array]]) -> None:
         self.shape, self.dtype, self.identity = files.shape, files.dtype, files.identity
-        self.plane, self.columns, self.bands, self.parts = files.plane, files.columns, bands, parts
+        self.files, self.bands, self.parts = files, bands, parts
         self.blocks = list(staging_blocks(files.record, in_files(files, bands)))
 
     def read(self, start: int, stop: int) -> Array:
@@ -45,12 +46,14 @@ class StagedBands:
         pieces = [self._band(number) for number in wanted]
         band = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
         first = self.bands[wanted[0]][0]
-        return band[:, start - first : stop - first, self.columns.start : self.columns.stop]
+        rows, begin = band[:, start - first : stop - first], self.files.rows.start
+        rows = calibrated(self.files.record, self.files.plane, rows, begin + start, begin + stop)
+        return rows[..., self.files.columns.start : self.files.columns.stop]
 
     def _band(self, number: int) -> Array:
         holds = zip(self.blocks, self.parts, strict=True)
         parts = [part for block, part in holds if block.first_band <= number < block.last_band]
-        return staged_band(parts, number, self.plane)  # type: ignore[arg-type]
+        return staged_band(parts, number, self.files.plane)  # type: ignore[arg-type]
 
 
 def in_files(files: FileBands, bands: Bands) -> list[tuple[int, int]]:
