@@ -19,6 +19,7 @@ _PUBLIC = {
     "open_run": "daskpar.submission",
     "open_stack": "daskpar.analyses.image_stats.with_dask",
     "run": "daskpar.driver",
+    "simulate": "daskpar.analyses.monte_carlo.notebook",
     "submit": "daskpar.submission",
 }
 
@@ -35,12 +36,14 @@ __all__ = [
     "open_run",
     "open_stack",
     "run",
+    "simulate",
     "submit",
 ]
 
 if TYPE_CHECKING:
     from daskpar.analyses.image_stats.with_dask import combine, frame_stats, open_stack
     from daskpar.analyses.map.with_dask import map
+    from daskpar.analyses.monte_carlo.notebook import simulate
     from daskpar.analyses.pair_counts.with_dask import correlation, count_pairs
     from daskpar.analysis import Analysis
     from daskpar.clusters import open_client

@@ -27,6 +27,7 @@ from daskpar.errors import AnalysisError, RecipeError
 BUILT_IN: dict[str, str] = {
     "image_stats": "daskpar.analyses.image_stats:ANALYSIS",
     "map": "daskpar.analyses.map:ANALYSIS",
+    "monte_carlo": "daskpar.analyses.monte_carlo:ANALYSIS",
     "pair_counts": "daskpar.analyses.pair_counts:ANALYSIS",
 }
 

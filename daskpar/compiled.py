@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 
 from numba import njit
 from numba.core.caching import IndexDataCacheFile
+from numba.core.compiler_lock import global_compiler_lock
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,7 +40,18 @@ def compiled(function: Function | None = None, **options: Any) -> Any:
     file = dispatcher._cache._cache_file
     file.__class__ = _LockedCacheFile
     file._source_stamp = (file._source_stamp, sources_digest(Path(function.__code__.co_filename).parent))
+    dispatcher.compile = functools.partial(_compile_once, dispatcher.compile, file._index_path)
     return cast(Function, dispatcher)
+
+
+def _compile_once(compile_now: Callable[[Any], Any], index: str, signature: Any) -> Any:
+    """Compile under a lock, so that of workers that start together one compiles and the others find its code.
+
+    The lock of numba's compiler comes first: with the file locks of functions that call each other taken
+    inside it, threads cannot wait for each other in a circle.
+    """
+    with global_compiler_lock, _locked(f"{index}.compile"):
+        return compile_now(signature)
 
 
 @functools.cache

@@ -263,10 +263,14 @@ class _MarkSecondStarts(SchedulerPlugin):  # type: ignore[misc]
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
         """Mark a task that lost its worker while it ran, or with its result."""
-        if finish == "released" and start in ("processing", "memory") and str(key).startswith("store-"):
+        if finish == "released" and start in ("processing", "memory") and _is_block(key):
             task = self.scheduler.tasks.get(key)
             if task is not None:
                 task.annotations = {**(task.annotations or {}), "started_before": True}
+
+
+def _is_block(key: Any) -> bool:
+    return str(key[0] if isinstance(key, tuple) else key).startswith("store-")
 
 
 def started_before() -> bool:

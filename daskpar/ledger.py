@@ -73,10 +73,15 @@ class Stored(Mapping[str, NDArray[Any]]):
     digest: str
 
     @cached_property
-    def _layout(self) -> dict[str, Any]:
+    def _header(self) -> bytes:
+        # Kept as it is: as Python objects, the headers of 50 000 records would take more than 100 MB.
         with open(self.path, "rb") as file:
             file.seek(self.offset)
             return _read_header(file, self)[0]
+
+    @property
+    def _layout(self) -> dict[str, Any]:
+        return _layout(self._header)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         entry = self._layout[name]
@@ -91,12 +96,14 @@ class Stored(Mapping[str, NDArray[Any]]):
         return len(self._layout)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_layout"}
+        return {name: value for name, value in self.__dict__.items() if name != "_header"}
 
     def verify(self) -> None:
         """Read the whole record; raise `DamagedRecord` unless every checksum holds."""
-        for name in self:
-            self[name]
+        with open(self.path, "rb") as file:
+            for entry in self._layout.values():
+                file.seek(self.offset + entry["offset"])
+                _read_array(file, entry, self.path, self.offset)
 
 
 def store(folder: str | Path, key: str, partial: Partial) -> Stored:
@@ -184,8 +191,17 @@ def _bytes(array: NDArray[Any]) -> memoryview:
     return array.reshape(-1).view(np.uint8).data if array.nbytes else memoryview(bytearray())
 
 
-def _read_header(file: Any, at: Stored | None = None) -> tuple[dict[str, Any], str, int, str]:
-    """Read one record's header; return its layout, key, length and digest."""
+def _layout(header: bytes) -> dict[str, Any]:
+    """Return where in a record each array is, and what it is."""
+    start = _START + len(header)
+    return {
+        name: {"name": name, "dtype": dtype, "shape": shape, "offset": start + offset, "sha256": digest}
+        for name, dtype, shape, offset, digest in json.loads(header)
+    }
+
+
+def _read_header(file: Any, at: Stored | None = None) -> tuple[bytes, str, int, str]:
+    """Read one record's header; return it with the record's key, length and digest."""
     fixed, sealed = file.read(_FIXED.size), file.read(_DIGEST)
     if len(sealed) < _DIGEST:
         raise EOFError
@@ -197,12 +213,7 @@ def _read_header(file: Any, at: Stored | None = None) -> tuple[dict[str, Any], s
         raise EOFError
     if hashlib.sha256(fixed + text).digest() != sealed or (at is not None and sealed.hex() != at.digest):
         raise DamagedRecord("the header does not match its checksum")
-    start = _START + header_bytes
-    layout = {
-        name: {"name": name, "dtype": dtype, "shape": shape, "offset": start + offset, "sha256": digest}
-        for name, dtype, shape, offset, digest in json.loads(text)
-    }
-    return layout, key.hex(), start + payload_bytes, sealed.hex()
+    return text, key.hex(), _START + header_bytes + payload_bytes, sealed.hex()
 
 
 def _read_array(file: Any, entry: dict[str, Any], path: str, offset: int) -> NDArray[Any]:

@@ -16,7 +16,7 @@ def pytest_addoption(parser):
     parser.addoption("--soak", action="store_true", help="run the tests marked soak, which take long")
 
 
-FOLDERS = ("slurm", "mpi", "browser")
+FOLDERS = ("slurm", "mpi", "browser", "install")
 
 
 def pytest_collection_modifyitems(config, items):

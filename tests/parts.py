@@ -30,14 +30,15 @@ CHECKS = {
     "ruff": ["ruff", "check", "."],
     "mypy": ["mypy"],
 }
-# Marks, and options of pytest. Tests with the marks slurm, mpi and browser lie in folders of that name.
-ELSEWHERE = [f"--ignore=tests/{name}" for name in ("slurm", "mpi", "browser")]
+# Marks, and options of pytest. Tests with the marks of `ELSEWHERE` lie in folders of that name.
+ELSEWHERE = [f"--ignore=tests/{name}" for name in ("slurm", "mpi", "browser", "install")]
 PARTS = {
     "unit": ("not fault and not soak", [*ELSEWHERE, "-n", "2"]),
     "fault": ("fault and not soak", ELSEWHERE),
     "slurm": ("not soak", ["tests/slurm"]),
     "mpi": ("not soak", ["tests/mpi"]),
     "browser": ("not soak", ["tests/browser"]),
+    "install": ("not soak", ["tests/install"]),
     "soak": ("soak", []),
 }
 

@@ -25,6 +25,7 @@ CONFIG: dict[str, Any] = {
     "distributed.worker.preload": ["daskpar.clusters.worker_setup"],
     "distributed.comm.timeouts.connect": "30s",
     "distributed.admin.large-graph-warning-threshold": "100MB",
+    "distributed.admin.low-level-log-length": 100,  # messages to workers, which hold tasks, are kept so long
 }
 
 

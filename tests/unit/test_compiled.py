@@ -63,6 +63,13 @@ def test_processes_that_compile_different_types_at_once_get_their_own_code(tmp_p
     assert [run(tmp_path, kind) for kind in kinds] == [(10.5, 1)] * 4
 
 
+def test_processes_that_start_together_compile_once(tmp_path):
+    kernels(tmp_path, "x + 1")
+    found = [process.communicate()[0].split() for process in [start(tmp_path) for _ in range(3)]]
+    assert [float(value) for value, _ in found] == [22] * 3
+    assert sorted(int(hits) for _, hits in found) == [0, 1, 1]
+
+
 def test_digest_holds_names_and_contents(tmp_path):
     kernels(tmp_path, "x")
     before = sources_digest.__wrapped__(tmp_path)

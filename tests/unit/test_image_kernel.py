@@ -66,7 +66,9 @@ def test_sigma_clip_equals_astropy(n, center, scale):
 def test_many_frames(n):
     frames = night(n, (3, 30), seed=n)
     result = combine_band(frames, rejection="sigma_clip", sigma_lower=2.5, sigma_upper=2.0, maxiters=None)
-    check_clip(frames, result, sigma_lower=2.5, sigma_upper=2.0, maxiters=None, cenfunc="median", stdfunc="std")
+    check_clip(
+        frames, result, sigma_lower=2.5, sigma_upper=2.0, maxiters=None, cenfunc="median", stdfunc="std"
+    )
 
 
 def exact_clip(column, sigma, maxiters, center):
@@ -134,11 +136,18 @@ def test_neither_frame_order_nor_bands_change_a_bit(seed, n):
         assert np.concatenate([p[key] for p in parts]).tobytes() == whole[key].tobytes(), key
 
 
-@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "f4", "f8", ">i2", ">u2", ">i4", ">f4", ">f8"])
+@pytest.mark.parametrize(
+    "dtype", ["u1", "i2", "u2", "i4", "u4", "f4", "f8", ">i2", ">u2", ">i4", ">f4", ">f8"]
+)
 def test_dtypes_and_byte_orders(dtype):
     frames = np.clip(night(9, seed=3), 0, 250 if dtype == "u1" else 30000).astype(dtype)
-    native = frames.astype(np.float32 if np.dtype(dtype).itemsize <= (4 if "f" in dtype else 2) else np.float64)
-    same_bits(combine_band(frames, rejection="sigma_clip", sigma=2), combine_band(native, rejection="sigma_clip", sigma=2))
+    native = frames.astype(
+        np.float32 if np.dtype(dtype).itemsize <= (4 if "f" in dtype else 2) else np.float64
+    )
+    same_bits(
+        combine_band(frames, rejection="sigma_clip", sigma=2),
+        combine_band(native, rejection="sigma_clip", sigma=2),
+    )
 
 
 def test_fits_scaling_equals_astropy(tmp_path):
@@ -212,7 +221,8 @@ def test_pixels_without_values():
 
 @pytest.mark.parametrize(
     "options", [{"method": "average"}, {"rejection": "siggma"}, {"sigma": -1.0, "rejection": "sigma_clip"},
-                {"maxiters": 0, "rejection": "sigma_clip"}, {"percentile": 101.0}, {"center": "mode", "rejection": "sigma_clip"}],
+                {"maxiters": 0, "rejection": "sigma_clip"}, {"percentile": 101.0},
+                {"center": "mode", "rejection": "sigma_clip"}],
 )  # fmt: skip
 def test_wrong_options(options):
     with pytest.raises(RecipeError):
@@ -220,7 +230,12 @@ def test_wrong_options(options):
 
 
 def test_wrong_arrays():
-    for bad in (np.zeros((3, 4)), np.zeros((0, 2, 2)), np.zeros((2, 2, 2), complex), np.zeros((2, 2, 2), np.float16)):
+    for bad in (
+        np.zeros((3, 4)),
+        np.zeros((0, 2, 2)),
+        np.zeros((2, 2, 2), complex),
+        np.zeros((2, 2, 2), np.float16),
+    ):
         with pytest.raises(InputError):
             combine_band(bad)
     with pytest.raises(InputError):
@@ -230,7 +245,10 @@ def test_wrong_arrays():
 
 
 def real_frames():
-    folders = [os.environ.get("DASKPAR_TEST_DATA", ""), *(str(p / "shared/data") for p in Path(__file__).parents)]
+    folders = [
+        os.environ.get("DASKPAR_TEST_DATA", ""),
+        *(str(p / "shared/data") for p in Path(__file__).parents),
+    ]
     paths = [sorted(Path(folder).glob("M13_blue_000?.fits")) for folder in folders if folder]
     return next((found for found in paths if found), [])
 

@@ -71,7 +71,8 @@ def test_no_pixels_and_one():
 
 @pytest.mark.parametrize("make", [
     lambda rng: rng.standard_cauchy(20000), lambda rng: np.zeros(5000), lambda rng: rng.integers(0, 3, 9000),
-    lambda rng: np.where(rng.random(9000) < 1e-3, 1e30, rng.random(9000)), lambda rng: np.exp(rng.normal(0, 30, 9000)),
+    lambda rng: np.where(rng.random(9000) < 1e-3, 1e30, rng.random(9000)), lambda rng: np.exp(rng.normal(0,
+    30, 9000)),
 ])  # fmt: skip
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_order_of_awkward_distributions(make, dtype):

@@ -107,7 +107,14 @@ def test_frame_order_does_not_matter(rejection):
     order = rng.permutation(11)
     one = combine_band(frames, rejection=rejection, weights=weights, uncertainty=errors)
     two = combine_band(frames[order], rejection=rejection, weights=weights[order], uncertainty=errors[order])
-    for key in ("combined", "uncertainty", "uncertainty_propagated", "count", "rejected_low", "rejected_high"):
+    for key in (
+        "combined",
+        "uncertainty",
+        "uncertainty_propagated",
+        "count",
+        "rejected_low",
+        "rejected_high",
+    ):
         assert one[key].tobytes() == two[key].tobytes(), key
 
 
@@ -117,7 +124,9 @@ def test_weights_and_propagated_uncertainties(method):
     rng = np.random.default_rng(8)
     errors = rng.uniform(1, 3, frames.shape)
     errors[0, 0, :9] = np.nan
-    weights = None if method == "median" else rng.uniform(0.5, 2, frames.shape) * (rng.random(frames.shape) > 0.1)
+    weights = (
+        None if method == "median" else rng.uniform(0.5, 2, frames.shape) * (rng.random(frames.shape) > 0.1)
+    )
     result = combine_band(frames, method=method, weights=weights, uncertainty=errors, scaling=np.full(9, 2.0))
     w = np.ones(frames.shape) if weights is None else weights
     data = 2.0 * np.where(np.isfinite(errors) & (w > 0), frames, np.nan).astype(float)
@@ -170,10 +179,27 @@ def test_grow_in_bands_with_a_halo():
     frames = night(10, (20, 31))
     options = {"rejection": "sigma_clip", "sigma": 2.2, "grow": 2.0}
     whole = combine_band(frames, **options)
-    parts = [combine_band(frames[:, :9], halo=(0, 2), **options), combine_band(frames[:, 5:], halo=(2, 0), **options)]
+    parts = [
+        combine_band(frames[:, :9], halo=(0, 2), **options),
+        combine_band(frames[:, 5:], halo=(2, 0), **options),
+    ]
     for key in whole:
-        joined = parts[0][key] + parts[1][key] if key.startswith("frame") else np.concatenate([p[key] for p in parts])
+        joined = (
+            parts[0][key] + parts[1][key]
+            if key.startswith("frame")
+            else np.concatenate([p[key] for p in parts])
+        )
         np.testing.assert_array_equal(joined, whole[key])
+
+
+@pytest.mark.parametrize("rejection", ["percentile", "winsorized", "ccd_noise"])
+def test_pixels_do_not_depend_on_their_neighbours(rejection):
+    frames = night(20, (5, 61), seed=9)
+    whole = combine_band(frames, rejection=rejection, sigma=2.0)
+    for row in range(5):
+        part = combine_band(frames[:, row : row + 1, 7:], rejection=rejection, sigma=2.0)
+        for key in ("combined", "uncertainty", "count"):
+            assert part[key].tobytes() == whole[key][row : row + 1, 7:].tobytes()
 
 
 def test_wrong_use():

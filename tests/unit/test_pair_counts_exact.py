@@ -1,5 +1,7 @@
 """The kernel counts what brute force counts, to the last integer, however the work is cut."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -41,9 +43,13 @@ def counted(one, two, form, boxsize=None, weights=(None, None), separations=Fals
     layout = lay_out(one, two, binning, boxsize)
     samples = [along_axes(sample, binning) for sample in (one, two) if sample is not None]
     wanted = Wanted(weights=weights[0] is not None, separations=separations)
-    edges = [0, layout.cells] if cuts is None else sorted({0, layout.cells, *(int(c * layout.cells) for c in cuts)})
+    edges = (
+        [0, layout.cells]
+        if cuts is None
+        else sorted({0, layout.cells, *(int(c * layout.cells) for c in cuts)})
+    )
     parts = []
-    for block in zip(edges[:-1], edges[1:], strict=True):
+    for block in pairwise(edges):
         needed = needed_cells(layout, binning.reach, block)
         packed = []
         for sample, weight in zip(samples, weights, strict=False):
@@ -52,7 +58,9 @@ def counted(one, two, form, boxsize=None, weights=(None, None), separations=Fals
             for first, last in needed:
                 keep |= (cells >= first) & (cells < last)
             packed.append(pack(sample[keep], layout, None if weight is None else weight[keep]))
-        parts.append(partial(layout, block, packed[0], packed[1] if two is not None else None, binning, wanted))
+        parts.append(
+            partial(layout, block, packed[0], packed[1] if two is not None else None, binning, wanted)
+        )
     return finish(merge(parts), doubled=two is None and not binning.signed)
 
 
@@ -156,7 +164,9 @@ def test_reach_of_half_the_box_and_points_on_its_faces():
     one = np.concatenate([points(11, 80, "lattice"), [[0, 0, 0], [9, 9, 9], [9, 0, 4.5], [0, 9, 0]]])
     form = dict(metric="r", edges=[0.0, 1.0, 4.5])
     box = (9.0, 9.0, 9.0)
-    np.testing.assert_array_equal(counted(one, None, form, box)["npairs"], brute(one, None, boxsize=box, **form)[0])
+    np.testing.assert_array_equal(
+        counted(one, None, form, box)["npairs"], brute(one, None, boxsize=box, **form)[0]
+    )
 
 
 def test_separations_beyond_half_the_box_are_refused():

@@ -85,12 +85,21 @@ def columns_of_batch(sampling: Sampling, batch: int, k: int | None = None) -> Fl
     return np.ascontiguousarray(rows, dtype=np.float64)
 
 
-def bins_of_first_batch(sampling: Sampling, bins: int = histogram.BINS) -> dict[str, Any]:
-    """Bins from batch 0, see `kernel.histogram.make_bins`."""
+def first_batch(sampling: Sampling, bins: int = histogram.BINS) -> dict[str, Any]:
+    """What batch 0 decides: the number of columns, and the bins of `kernel.histogram.make_bins`.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        What to draw.
+    bins : int
+        How many bins; 0 for none.
+    """
     columns = columns_of_batch(sampling, 0)
     with _blamed(sampling, 0, "returned bad values"):
         tree.partial(columns)
-    return histogram.make_bins(columns, bins)
+    made = histogram.make_bins(columns, bins) if bins else {}
+    return {"columns": np.asarray(columns.shape[0]), **made}
 
 
 def node_of_run(sampling: Sampling, first: int, count: int, k: int, bins: tree.Bins | None) -> tree.Node:

@@ -65,7 +65,9 @@ class Expression:
 
     def __post_init__(self) -> None:
         if len(self.text) > _LONGEST:
-            raise RecipeError(f"the formula has {len(self.text)} characters", f"at most {_LONGEST} are allowed")
+            raise RecipeError(
+                f"the formula has {len(self.text)} characters", f"at most {_LONGEST} are allowed"
+            )
         _check(self._tree, self.text, 0)
 
     @cached_property
@@ -92,7 +94,11 @@ class Expression:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 if node.func.id not in _SAME_EVERYWHERE:
                     return False
-            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and _small_power(node.right) is None:
+            if (
+                isinstance(node, ast.BinOp)
+                and isinstance(node.op, ast.Pow)
+                and _small_power(node.right) is None
+            ):
                 return False
         return True
 
@@ -123,7 +129,7 @@ def _check(node: ast.AST, text: str, depth: int) -> None:
         if node.id in FUNCTIONS:
             raise RecipeError(f"{node.id} is a function", f"write {node.id}(...)")
         children = []
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    elif isinstance(node, ast.Constant) and type(node.value) in (int, float) and abs(node.value) < 1e300:  # type: ignore[arg-type]
         children = []
     else:
         shown = ast.get_source_segment(text.strip(), node) or type(node).__name__  # type: ignore[arg-type]
@@ -136,7 +142,9 @@ def _check(node: ast.AST, text: str, depth: int) -> None:
 
 
 def _check_call(node: ast.Call, text: str) -> None:
-    name = node.func.id if isinstance(node.func, ast.Name) else ast.get_source_segment(text.strip(), node.func)
+    name = (
+        node.func.id if isinstance(node.func, ast.Name) else ast.get_source_segment(text.strip(), node.func)
+    )
     if name not in FUNCTIONS:
         close = difflib.get_close_matches(str(name), FUNCTIONS, 1)
         raise RecipeError(

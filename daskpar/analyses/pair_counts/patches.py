@@ -44,7 +44,9 @@ def patch_centres(positions: Floats, n_patches: int, seed: int = 0) -> Floats:
         nearest = assign_patches(sample, centres)
         number = np.bincount(nearest, minlength=n_patches)
         sums = [np.bincount(nearest, sample[:, axis], n_patches) for axis in range(3)]
-        moved = np.where(number[:, None] > 0, np.stack(sums, axis=1) / np.maximum(number, 1)[:, None], centres)
+        moved = np.where(
+            number[:, None] > 0, np.stack(sums, axis=1) / np.maximum(number, 1)[:, None], centres
+        )
         if np.array_equal(moved, centres):
             break
         centres = moved
@@ -66,7 +68,7 @@ def _spread(sample: Floats, n: int, rng: np.random.Generator) -> Floats:
 
 
 def assign_patches(positions: Floats, centres: Floats) -> Ints:
-    """Number of the nearest centre of each point, shape (n,).
+    """Find the number of the nearest centre of each point, shape (n,).
 
     Parameters
     ----------
@@ -78,7 +80,7 @@ def assign_patches(positions: Floats, centres: Floats) -> Ints:
 
 
 def grid_patches(positions: Floats, low: Floats, high: Floats, shape: tuple[int, int, int]) -> Ints:
-    """Number of the box of a regular grid that each point lies in, shape (n,).
+    """Find the box of a regular grid that each point lies in: its number, shape (n,).
 
     Parameters
     ----------

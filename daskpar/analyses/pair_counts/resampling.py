@@ -1,18 +1,19 @@
 """Errors from counts between patches: jackknife and bootstrap without a second count.
 
-A count with patches is a sparse matrix: row k holds the ordered pairs between the patches ``patches[k, 0]`` and
-``patches[k, 1]``. Leaving a patch out, or taking it several times, is a weighted sum of its rows; coarser bins and
-other estimators use the same matrix.
+A count with patches is a sparse matrix: row k holds the ordered pairs between the patches ``patches[k, 0]``
+and ``patches[k, 1]``. Leaving a patch out, or taking it several times, is a weighted sum of its rows; coarser
+bins and other estimators use the same matrix.
 
 Pairs across patches. The jackknife leaves out a patch k: its own pairs have weight 0, and pairs between k and
-another patch the weight 1 - α. ``cross_weight`` is α: 1 (the default) removes every pair with a member in k, as if
-its points were not there; `matched_cross_weight` is Mohammad & Percival (2022, MNRAS 514, 1289), which makes the
-variance of pairs across patches scale as that of pairs inside them. In the bootstrap a pair of patches taken m and n
-times counts m n times, a patch with itself m times: pairs between two copies of one patch are not made up.
+another patch the weight 1 - α. ``cross_weight`` is α: 1 (the default) removes every pair with a member in k,
+as if its points were not there; `matched_cross_weight` is Mohammad & Percival (2022, MNRAS 514, 1289), which
+makes the variance of pairs across patches scale as that of pairs inside them. In the bootstrap a pair of
+patches taken m and n times counts m n times, a patch with itself m times: pairs between two copies of one
+patch are not made up.
 
-Normalisation. The number of all weighted pairs is resampled by the same rule from the weights of each patch, see
-`all_pairs`, and counts are divided by it: so a patch that is dense, or has heavy weights, is not mistaken for
-clustering.
+Normalisation. The number of all weighted pairs is resampled by the same rule from the weights of each patch,
+see `all_pairs`, and counts are divided by it: so a patch that is dense, or has heavy weights, is not mistaken
+for clustering.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ def patch_weights(patches: Ints, weights: Floats, n_patches: int) -> tuple[Float
     """
     first = np.bincount(patches, weights, n_patches)
     second = np.bincount(patches, weights * weights, n_patches)
-    return first, second
+    return np.asarray(first, np.float64), np.asarray(second, np.float64)
 
 
 def all_pairs(
     sums1: tuple[Floats, Floats], sums2: tuple[Floats, Floats] | None = None
 ) -> tuple[Ints, Floats]:
-    """All weighted ordered pairs between patches, in the form of a count: ``patches`` (n², 2) and values (n²,).
+    """Count all weighted ordered pairs between patches, as a count: ``patches`` (n², 2) and values (n²,).
 
     Parameters
     ----------
@@ -61,11 +62,11 @@ def all_pairs(
 
 def matched_cross_weight(n_patches: int) -> float:
     """α = n / (2 + √2 (n - 1)) of Mohammad & Percival (2022)."""
-    return n_patches / (2.0 + np.sqrt(2.0) * (n_patches - 1))
+    return float(n_patches / (2.0 + np.sqrt(2.0) * (n_patches - 1)))
 
 
 def total(counts: NDArray[Any]) -> Floats:
-    """Counts of all pairs of patches together.
+    """Add up the counts of all pairs of patches together.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def total(counts: NDArray[Any]) -> Floats:
 
 
 def jackknife(patches: Ints, counts: NDArray[Any], n_patches: int, cross_weight: float = 1.0) -> Floats:
-    """Counts with each patch left out in turn.
+    """Find the counts with each patch left out in turn.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def jackknife(patches: Ints, counts: NDArray[Any], n_patches: int, cross_weight:
 
 
 def bootstrap(patches: Ints, counts: NDArray[Any], times: Ints) -> Floats:
-    """Counts of patches drawn with replacement.
+    """Find the counts of patches drawn with replacement.
 
     Parameters
     ----------
@@ -159,7 +160,7 @@ def _scatter(values: Floats) -> Floats:
 
 
 def rebinned(counts: NDArray[Any], keep: NDArray[np.integer[Any]], axis: int) -> NDArray[Any]:
-    """Counts in coarser bins, without a recount.
+    """Give the counts in coarser bins, without a recount.
 
     Parameters
     ----------

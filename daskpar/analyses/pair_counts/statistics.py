@@ -38,7 +38,12 @@ def cross_pairs(weights1: Floats, weights2: Floats) -> float:
 
 
 def estimate(
-    estimator: str, dd: Floats, *, rr: Floats | None = None, dr: Floats | None = None, rd: Floats | None = None
+    estimator: str,
+    dd: Floats,
+    *,
+    rr: Floats | None = None,
+    dr: Floats | None = None,
+    rd: Floats | None = None,
 ) -> Floats:
     """Estimate a correlation function; NaN where a bin has no random pairs.
 
@@ -53,8 +58,8 @@ def estimate(
     ----------
     estimator : {"natural", "davis_peebles", "landy_szalay", "hamilton"}
     dd, rr, dr, rd : float64, one shape
-        Normalised counts of data with data, randoms with randoms, data with randoms and randoms with data. ``rd``
-        is ``dr`` where not given; it differs for signed separations and for two samples of data.
+        Normalised counts of data with data, randoms with randoms, data with randoms and randoms with data.
+        ``rd`` is ``dr`` where not given; it differs for signed separations and for two samples of data.
 
     Raises
     ------
@@ -82,7 +87,7 @@ def estimate(
 
 
 def _ratio(a: Floats, b: Floats) -> Floats:
-    return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b != 0)
+    return np.asarray(np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b != 0))
 
 
 def random_pairs_in_box(
@@ -145,8 +150,8 @@ def projected(xi: Floats, pi_edges: Floats) -> Floats:
 def multipoles(xi: Floats, mu_edges: Floats, orders: tuple[int, ...] = (0, 2, 4)) -> Floats:
     """Multipoles ξ_ℓ(s) = (2ℓ + 1)/2 ∫ ξ(s, µ) P_ℓ(µ) dµ from -1 to 1 (Hamilton 1992).
 
-    ξ is taken as constant within a bin and the Legendre polynomial is integrated exactly, so that an isotropic ξ
-    has no multipoles but the first.
+    ξ is taken as constant within a bin and the Legendre polynomial is integrated exactly, so that an
+    isotropic ξ has no multipoles but the first.
 
     Parameters
     ----------

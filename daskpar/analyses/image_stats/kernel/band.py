@@ -22,7 +22,8 @@ from .weighted import weigh
 
 def combine_band(
     frames: Array, *, method: str = "mean", rejection: str | Rejection = "none", percentile: float = 50.0,
-    masks: NDArray[np.bool_] | None = None, weights: ArrayLike | None = None, scaling: ArrayLike | None = None,
+    masks: NDArray[np.bool_] | None = None, weights: ArrayLike | None = None, scaling: ArrayLike | None =
+    None,
     zero: ArrayLike | None = None, uncertainty: ArrayLike | None = None, grow: float = 0.0,
     halo: tuple[int, int] = (0, 0), bscale: float = 1.0, bzero: float = 0.0, blank: int | None = None,
     **parameters: Any,
@@ -51,9 +52,11 @@ def combine_band(
         Standard deviations of the values before scaling, carried to mean, sum and median. Values without a
         finite one are not used.
     grow : float
-        After rejection, values within this many pixels of a rejected one in the same frame go too (IRAF's grow).
+        After rejection, values within this many pixels of a rejected one in the same frame go too (IRAF's
+        grow).
     halo : tuple of int
-        Rows at the top and at the bottom of the band that are there only for ``grow``: left out of the results.
+        Rows at the top and at the bottom of the band that are there only for ``grow``: left out of the
+        results.
     bscale, bzero, blank : float, float, int
         FITS scaling of the words: value = bscale * word + bzero, NaN where the word is ``blank``.
 
@@ -65,7 +68,8 @@ def combine_band(
         (ddof 1) of the values used over the root of their number, times sqrt(pi/2) for a median; NaN for a
         single value. ``count``, ``rejected_low``, ``rejected_high`` (rows, x), int32; with ``grow`` also
         ``rejected_grown``. ``uncertainty_propagated`` where ``uncertainty`` was given: root of the sum of
-        squares of weight times uncertainty, over the sum of weights for a mean, times sqrt(pi/2) for a median.
+        squares of weight times uncertainty, over the sum of weights for a mean, times sqrt(pi/2) for a
+        median.
         ``frame_rejected_low``, ``frame_rejected_high`` (n,), int64: values rejected in each frame,
         without those grown; of equal values the ones in earlier frames.
 
@@ -120,7 +124,9 @@ def check_options(
 def checked_shape(frames: Array) -> tuple[int, int, int]:
     """Return the shape (n, rows, x), or raise InputError."""
     if frames.ndim != 3 or frames.shape[0] == 0:
-        raise InputError(f"frames have the shape {frames.shape}", "give at least one frame as (frame, row, x)")
+        raise InputError(
+            f"frames have the shape {frames.shape}", "give at least one frame as (frame, row, x)"
+        )
     if frames.dtype.kind not in "iuf" or frames.dtype.itemsize > 8 or frames.dtype == np.float16:
         raise InputError(f"frames are of dtype {frames.dtype}", "give integers, float32 or float64")
     n, rows, columns = frames.shape
@@ -141,13 +147,18 @@ def affine_table(n: int, scaling: ArrayLike | None, zero: ArrayLike | None) -> N
     for column, key, given in ((0, "zero", zero), (1, "scaling", scaling)):
         numbers = np.asarray(float(column) if given is None else given, np.float64)
         if numbers.shape not in ((), (n,)) or not np.isfinite(numbers).all():
-            raise InputError(f"{key} has the shape {numbers.shape} or is not finite", f"give {n} numbers", key=key)
+            raise InputError(
+                f"{key} has the shape {numbers.shape} or is not finite", f"give {n} numbers", key=key
+            )
         table[:, column] = numbers
     return table
 
 
 def band_frames(
-    frames: Array, masks: NDArray[np.bool_], affine: NDArray[np.float64], fits: tuple[float, float, int | None]
+    frames: Array,
+    masks: NDArray[np.bool_],
+    affine: NDArray[np.float64],
+    fits: tuple[float, float, int | None],
 ) -> Frames:
     """Return the frames as words, and what these mean."""
     kind = frames.dtype.newbyteorder("=")
@@ -188,7 +199,9 @@ def all_masks(
     hidden = np.zeros((0, 0), np.bool_)
     if masks is not None:
         if masks.shape != tuple(shape) or masks.dtype != np.bool_:
-            raise InputError(f"masks are {masks.dtype} of shape {masks.shape}", f"give bool of shape {tuple(shape)}")
+            raise InputError(
+                f"masks are {masks.dtype} of shape {masks.shape}", f"give bool of shape {tuple(shape)}"
+            )
         hidden = np.ascontiguousarray(masks).reshape(n, pixels)
     if weight is not None and not (ok := (weight > 0) & (weight < np.inf)).all():
         hidden = np.broadcast_to(~ok, (n, pixels)) | (hidden if hidden.size else False)

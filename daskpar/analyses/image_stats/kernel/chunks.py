@@ -1,6 +1,7 @@
 """The loop over a band, a few tiles at a time: load, sort, reject, combine.
 
-A chunk of tiles stays in a core's own cache from stage to stage. Each stage is compiled on its own, when it is first
+A chunk of tiles stays in a core's own cache from stage to stage. Each stage is compiled on its own, when
+it is first
 needed, and releases Python's lock while it works.
 """
 
@@ -101,7 +102,13 @@ def combine(frames: Frames, task: Task) -> Output:
             count_rejected(chunk, n, size, pixels, out.frame_low, out.frame_high)
         end = start + pixels
         finish_chunk(
-            chunk, size, pixels, task.method, task.percent, out.combined[start:end], out.uncertainty[start:end]
+            chunk,
+            size,
+            pixels,
+            task.method,
+            task.percent,
+            out.combined[start:end],
+            out.uncertainty[start:end],
         )
         first, last = chunk.state.first[:pixels], chunk.state.last[:pixels]
         out.rejected_low[start:end] = first

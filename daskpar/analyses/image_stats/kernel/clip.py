@@ -4,9 +4,11 @@ Values sorted, what is used are the ranks between two pointers. Bounds are made 
 pixels in which something may lie beyond them are copied together, and only they go on, round by round, until
 nothing goes or ``maxiters`` rounds are over.
 
-Sigma clipping is that of `astropy.stats.sigma_clip` with ``axis=0``: a value on a bound stays, and the bounds of the
+Sigma clipping is that of `astropy.stats.sigma_clip` with ``axis=0``: a value on a bound stays, and the
+bounds of the
 last round judge all values once more, so that one lost in an earlier round can come back. A pixel
-with a value so close to a bound that rounding could decide is marked as unsure, to be settled in exact arithmetic.
+with a value so close to a bound that rounding could decide is marked as unsure, to be settled in exact
+arithmetic.
 The other rules, in `bounds`, are decided in float64 and never take a value back.
 """
 
@@ -25,7 +27,8 @@ from .state import Bounds, Chunk, Few, State, gather, scatter, tile_state
 def near(tile: Array, j: int, edge: int, count: int, bound: float, doubt: float) -> bool:
     """Whether rounding might have put a value next to ``edge`` on the wrong side of ``bound``.
 
-    ``edge`` is the first rank on the far side; the values on both sides of it are the ones closest to the bound.
+    ``edge`` is the first rank on the far side; the values on both sides of it are the ones closest to the
+    bound.
     """
     if edge > 0 and not abs(tile[(edge - 1) * LANES + j] - bound) > doubt:
         return True
@@ -48,7 +51,14 @@ def narrow(tile: Array, lanes: int, last_turn: bool, again: bool, few: Few, b: B
     for j in range(lanes):
         if not few.running[j]:
             continue
-        first, last, count, c, lower, upper = s.first[j], s.last[j], few.total[j], b.centre[j], b.lower[j], b.upper[j]
+        first, last, count, c, lower, upper = (
+            s.first[j],
+            s.last[j],
+            few.total[j],
+            b.centre[j],
+            b.lower[j],
+            b.upper[j],
+        )
         f, e = first, last
         while f < e and c - tile[f * LANES + j] > lower:
             f += 1
@@ -87,7 +97,9 @@ def list_active(tile: Array, lanes: int, s: State, b: Bounds, pixels: Array) -> 
 
 
 @compiled
-def clip_tile(tile: Array, lanes: int, n: int, rule: Rejection, s: State, unsure: Array, b: Bounds, few: Few) -> None:
+def clip_tile(
+    tile: Array, lanes: int, n: int, rule: Rejection, s: State, unsure: Array, b: Bounds, few: Few
+) -> None:
     """Reject values of all pixels of a sorted tile.
 
     On entry the ranks in ``s`` are those of all finite values; on return those used, with their moments.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from daskpar.compiled import compiled
+
+__all__ = ["GROUP", "LANES", "MAD_TO_STD", "Array", "compiled", "padded_rows", "reinterpret", "swap_bytes"]
+
 Array = NDArray[Any]
 
 #: Pixels in a tile. A tile is a flat array whose row r, the pixels of frame (or rank) r, starts at
@@ -23,11 +24,6 @@ GROUP = 16
 
 #: Standard deviation of a normal distribution in units of its MAD, as astropy's `mad_std` has it.
 MAD_TO_STD = 1.482602218505602
-
-
-def compiled(function: Function) -> Function:
-    """Compile to machine code: no Python lock, cached on disk, IEEE arithmetic in the order written."""
-    return cast(Function, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
 
 
 def padded_rows(n: int) -> int:

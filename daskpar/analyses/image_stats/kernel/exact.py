@@ -31,9 +31,9 @@ def four_mads(used: Sequence[int]) -> int:
 
 
 def outside(numbers: Sequence[int], first: int, last: int, rule: Rejection) -> list[int]:
-    """Return -1, 0 or 1 for each value: below the lower bound made from ``numbers[first:last]``, within, above.
+    """Return for each value -1, 0 or 1: below, within or above the bounds made from those used.
 
-    Lengths are in units of 1 / (2 n), squares in units of 1 / (2 n)^2.
+    Those used are ``numbers[first:last]``. Lengths are in units of 1 / (2 n), squares in units of 1 / (2 n)^2.
     """
     used = numbers[first:last]
     n = len(used)
@@ -48,7 +48,8 @@ def outside(numbers: Sequence[int], first: int, last: int, rule: Rejection) -> l
     else:
         square = Fraction(4 * (n * sum(x * x for x in used) - total * total))
     limits = [
-        math.inf if sigma == math.inf else Fraction(sigma) ** 2 * square for sigma in (rule.sigma_lower, rule.sigma_upper)
+        math.inf if sigma == math.inf else Fraction(sigma) ** 2 * square
+        for sigma in (rule.sigma_lower, rule.sigma_upper)
     ]
     sides = []
     for x in numbers:

@@ -35,7 +35,7 @@ def quantile_of(ordered: Array, percent: float) -> float:
 
 @compiled
 def value(tile: Array, j: int, method: int, percent: float, s: State) -> float:
-    """Combined value of one pixel with at least one value used."""
+    """Return the combined value of one pixel with at least one value used."""
     first, last = s.first[j], s.last[j]
     n = float(last - first)
     if method == MEAN:
@@ -118,4 +118,6 @@ def finish_chunk(
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = t * LANES, min(LANES, pixels - t * LANES)
         tile, end = chunk.ranked[t * size : (t + 1) * size], at + lanes
-        finish_tile(tile, lanes, method, percent, tile_state(chunk, at), combined[at:end], uncertainty[at:end])
+        finish_tile(
+            tile, lanes, method, percent, tile_state(chunk, at), combined[at:end], uncertainty[at:end]
+        )

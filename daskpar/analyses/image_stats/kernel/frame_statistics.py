@@ -19,22 +19,19 @@ BLOCK = 4096
 
 @compiled
 def add_range(pixels: Array, start: int, end: int, pivot: float) -> tuple[float, float]:
-    """Sums of deviation from the pivot and of its square; eight interleaved sums, then those."""
-    one, two = np.zeros(8), np.zeros(8)
-    whole = start + (end - start) // 8 * 8
-    for i in range(start, whole, 8):
-        for k in range(8):
-            d = pixels[i + k] - pivot
-            one[k] += d
-            two[k] += d * d
-    for i in range(whole, end):
-        d = pixels[i] - pivot
-        one[i - whole] += d
-        two[i - whole] += d * d
-    first, second = 0.0, 0.0
-    for k in range(8):
-        first += one[k]
-        second += two[k]
+    """Add up deviations from the pivot, and squares: four interleaved sums, then those, then the rest."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    e, f, g, h = 0.0, 0.0, 0.0, 0.0
+    row = pixels[start:end]
+    whole = row.size // 4 * 4
+    for i in range(0, whole, 4):
+        p, q, r, s = row[i] - pivot, row[i + 1] - pivot, row[i + 2] - pivot, row[i + 3] - pivot
+        a, b, c, d = a + p, b + q, c + r, d + s
+        e, f, g, h = e + p * p, f + q * q, g + r * r, h + s * s
+    first, second = (a + b) + (c + d), (e + f) + (g + h)
+    for i in range(whole, row.size):
+        p = row[i] - pivot
+        first, second = first + p, second + p * p
     return first, second
 
 
@@ -47,7 +44,7 @@ def block_sums(pixels: Array, pivot: float, sums: Array) -> None:
 
 @compiled
 def range_sums(pixels: Array, sums: Array, start: int, end: int, pivot: float) -> tuple[float, float]:
-    """Sums of ranks ``start`` to ``end - 1``."""
+    """Return the sums of ranks ``start`` to ``end - 1``."""
     first_block, last_block = (start + BLOCK - 1) // BLOCK, end // BLOCK
     if first_block >= last_block:
         return add_range(pixels, start, end, pivot)
@@ -63,7 +60,8 @@ def range_sums(pixels: Array, sums: Array, start: int, end: int, pivot: float) -
 def nearest_deviation(pixels: Array, median: float, rank: int) -> float:
     """Return the deviation from the median of which ``rank`` others are smaller, of sorted values.
 
-    The ``rank + 1`` values nearest to the median are consecutive; the place where they begin is found by bisection.
+    The ``rank + 1`` values nearest to the median are consecutive; the place where they begin is found by
+    bisection.
     """
     n = pixels.size
     low, high = 0, n - rank - 1
@@ -139,10 +137,16 @@ def frame_statistics(
     """
     wanted = np.asarray(percentiles, np.float64).reshape(-1)
     if not sigma >= 0 or (maxiters is not None and maxiters < 1):
-        raise RecipeError(f"sigma is {sigma}, maxiters is {maxiters}", "give at least 0, and at least 1", key="sigma")
+        raise RecipeError(
+            f"sigma is {sigma}, maxiters is {maxiters}", "give at least 0, and at least 1", key="sigma"
+        )
     if not ((wanted >= 0) & (wanted <= 100)).all():
         raise RecipeError(f"percentiles are {percentiles}", "give percent, 0 to 100", key="percentile")
-    if image.dtype.kind not in "iuf" or image.dtype.itemsize > 8 or image.dtype.newbyteorder("=") == np.float16:
+    if (
+        image.dtype.kind not in "iuf"
+        or image.dtype.itemsize > 8
+        or image.dtype.newbyteorder("=") == np.float16
+    ):
         raise InputError(f"the image is of dtype {image.dtype}", "give integers, float32 or float64")
     pixels = ordered_pixels(image.astype(image.dtype.newbyteorder("="), copy=False))
     numbers = dict.fromkeys(NAMES, np.nan)
@@ -167,10 +171,14 @@ def statistics_of_sorted(pixels: Array, sigma: float, maxiters: int | None) -> d
     sums = np.zeros((n // BLOCK, 2))
     block_sums(pixels, median, sums)
     mean, std = mean_and_std(pixels, sums, 0, n, median)
-    mad = 0.5 * nearest_deviation(pixels, median, (n - 1) // 2) + 0.5 * nearest_deviation(pixels, median, n // 2)
+    mad = 0.5 * nearest_deviation(pixels, median, (n - 1) // 2) + 0.5 * nearest_deviation(
+        pixels, median, n // 2
+    )
     start, end = clipped(pixels, sums, median, sigma, maxiters)
     used = pixels[start:end]
-    clipped_mean, clipped_std = mean_and_std(pixels, sums, start, end, median) if used.size else (np.nan, np.nan)
+    clipped_mean, clipped_std = (
+        mean_and_std(pixels, sums, start, end, median) if used.size else (np.nan, np.nan)
+    )
     clipped_median = median_of(used) if used.size else np.nan
     values = (pixels[0], pixels[-1], mean, std, median, mad, clipped_mean, clipped_median, clipped_std)
     return dict(zip(NAMES, map(float, values), strict=True))

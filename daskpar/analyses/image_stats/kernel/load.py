@@ -49,7 +49,9 @@ def decode_row(words: Array, like: Any, swap: bool, out: Array) -> None:
 
 
 @compiled
-def decode_chunk(words: Array, like: Any, swap: bool, start: int, pixels: int, size: int, values: Array) -> None:
+def decode_chunk(
+    words: Array, like: Any, swap: bool, start: int, pixels: int, size: int, values: Array
+) -> None:
     """Decode pixels from ``start`` of all frames into tiles of ``size`` values."""
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = start + t * LANES, min(LANES, pixels - t * LANES)
@@ -71,7 +73,8 @@ def adjust_row(out: Array, fits: tuple[float, float, bool, float]) -> None:
 
 @compiled
 def adjust_chunk(
-    n: int, fits: tuple[float, float, bool, float], masks: Array, affine: Array, start: int, pixels: int, size: int,
+    n: int, fits: tuple[float, float, bool, float], masks: Array, affine: Array, start: int, pixels: int,
+    size: int,
     values: Array,
 ) -> None:  # fmt: skip
     """Apply the FITS scaling, put NaN where a mask is set, and apply zero level and scale of each frame."""

@@ -1,9 +1,9 @@
 """Median absolute deviation from the median, of the used values of every pixel of a sorted tile.
 
-Of n sorted values with median m, let h = n // 2. The h lowest deviate downwards, the h highest upwards; the
-deviations m - x[k] fall and x[n - h + k] - m rise with k. Pairing them splits their union in halves
-(Batcher's half-cleaner): the h-th smallest is the largest of the pairs' minima, the next one the smallest of the
-pairs' maxima. No sorting, no branches.
+Of n sorted values with median m, let h = n // 2. The h lowest deviate downwards, the h highest
+upwards; the deviations m - x[k] fall and x[n - h + k] - m rise with k. Pairing them splits their
+union in halves (Batcher's half-cleaner): the h-th smallest is the largest of the pairs' minima, the
+next one the smallest of the pairs' maxima. No sorting, no branches.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def pair_rows(under: Array, over: Array, lanes: int, pivot: Array, low: Array, h
 
 
 @compiled
-def deviations(tile: Array, lanes: int, first: Array, last: Array, pivot: Array, mads: Array, high: Array) -> None:
+def deviations(
+    tile: Array, lanes: int, first: Array, last: Array, pivot: Array, mads: Array, high: Array
+) -> None:
     """Store the MAD of every pixel; ``high`` is scratch.
 
     Parameters

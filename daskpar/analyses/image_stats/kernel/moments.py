@@ -45,7 +45,9 @@ def used(x: float, pivot: float, rank: int, first: int, last: int) -> float:
 
 
 @compiled
-def sum8_used(rows: Array, r: int, lanes: int, first: Array, last: Array, pivot: Array, sum1: Array, sum2: Array) -> None:
+def sum8_used(
+    rows: Array, r: int, lanes: int, first: Array, last: Array, pivot: Array, sum1: Array, sum2: Array
+) -> None:
     """Add eight rows from rank ``r``, some of which are not used."""
     for j in range(lanes):
         p, lo, hi = pivot[j], first[j] - r, last[j] - r

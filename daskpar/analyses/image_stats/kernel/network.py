@@ -76,7 +76,7 @@ def sort16(source: Array, target: Array) -> None:
             source[j], source[j + LANES], source[j + 2 * LANES], source[j + 3 * LANES],
             source[j + 4 * LANES], source[j + 5 * LANES], source[j + 6 * LANES], source[j + 7 * LANES],
         )  # fmt: skip
-        i, k, l, m, n, o, p, q = sorted8(
+        i, k, t, m, n, o, p, q = sorted8(
             source[j + 8 * LANES], source[j + 9 * LANES], source[j + 10 * LANES], source[j + 11 * LANES],
             source[j + 12 * LANES], source[j + 13 * LANES], source[j + 14 * LANES], source[j + 15 * LANES],
         )  # fmt: skip
@@ -85,11 +85,11 @@ def sort16(source: Array, target: Array) -> None:
         c, o = ordered(c, o)
         d, n = ordered(d, n)
         e, m = ordered(e, m)
-        f, l = ordered(f, l)
+        f, t = ordered(f, t)
         g, k = ordered(g, k)
         h, i = ordered(h, i)
         store8(target, j, merged8(a, b, c, d, e, f, g, h))
-        store8(target, j + 8 * LANES, merged8(i, k, l, m, n, o, p, q))
+        store8(target, j + 8 * LANES, merged8(i, k, t, m, n, o, p, q))
 
 
 @compiled
@@ -149,7 +149,12 @@ def merge(tile: Array, base: int, half: int) -> None:
     top = base + 2 * half - 1
     quarter = half // 2
     for i in range(quarter):
-        flip4(row(tile, base + i), row(tile, base + i + quarter), row(tile, top - i - quarter), row(tile, top - i))
+        flip4(
+            row(tile, base + i),
+            row(tile, base + i + quarter),
+            row(tile, top - i - quarter),
+            row(tile, top - i),
+        )
 
 
 @compiled

@@ -52,7 +52,8 @@ def rounds(maxiters: int | None) -> int:
 
 
 def rejection(
-    kind: str = "none", *, sigma: float = 3.0, sigma_lower: float | None = None, sigma_upper: float | None = None,
+    kind: str = "none", *, sigma: float = 3.0, sigma_lower: float | None = None,
+    sigma_upper: float | None = None,
     maxiters: int | None = 5, center: str = "median", scale: str = "std", nlow: int = 1, nhigh: int = 1,
     low_fraction: float = 0.2, high_fraction: float = 0.1, read_noise: float = 0.0, gain: float = 1.0,
     sensitivity_noise: float = 0.0,

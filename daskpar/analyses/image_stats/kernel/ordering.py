@@ -6,13 +6,15 @@ few of them; bins are then sorted one by one. Counts of 8 or 16 bits are tallied
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import Array, compiled
 
 #: Pixels to a bin on average, and the bin size from which a bin is worth a general sort.
-FILL, CROWDED = 8, 48
+FILL, CROWDED = 4, 48
 
 #: Pixels looked at to place the bins.
 SAMPLE = 4096
@@ -72,6 +74,11 @@ def sort_bins(out: Array, ends: Array) -> None:
         start = end
 
 
+def place_dtype(pixels: int) -> type[np.signedinteger[Any]]:
+    """Return the smallest integers that can number the pixels: the table of bins should stay in cache."""
+    return np.int32 if pixels < 2**31 else np.int64
+
+
 def ordered_counts(image: Array) -> Array:
     """Return the integers of an image of 8 or 16 bits in ascending order, as float32."""
     info = np.iinfo(image.dtype)
@@ -110,10 +117,10 @@ def ordered_pixels(image: Array) -> NDArray[np.floating]:
     scale = bins / (high - low) if high - low > 0.0 else 0.0
     if not np.isfinite(scale) or not np.isfinite(low):
         low, scale = 0.0, 0.0
-    numbers, counts = np.empty(pixels.size, np.int32), np.zeros(bins, np.int64)
+    numbers, counts = np.empty(pixels.size, np.int32), np.zeros(bins, place_dtype(pixels.size))
     finite = bin_numbers(pixels, low, scale, bins - 1, numbers, counts)
     out = np.empty(finite, pixels.dtype)
-    ends = np.cumsum(counts) - counts
+    ends = np.cumsum(counts, dtype=counts.dtype) - counts
     deal(pixels, numbers, ends, out)
     sort_bins(out, ends)
     return out

@@ -1,6 +1,7 @@
 """Settling the pixels in which rounding might decide what sigma clipping rejects.
 
-Ties need numbers with few digits, counts above all: their squares fit machine integers, and the clipping is repeated
+Ties need numbers with few digits, counts above all: their squares fit machine integers, and the clipping
+is repeated
 in these. What does not fit goes to `exact`.
 """
 
@@ -54,7 +55,9 @@ def edges(numbers: Array, first: int, last: int, about_mean: bool, ratio: Array)
         total += numbers[i]
         squares += numbers[i] * numbers[i]
     variance = 4 * (n * squares - total * total)
-    centre = 2 * total if about_mean else n * (numbers[(first + last - 1) // 2] + numbers[(first + last) // 2])
+    centre = (
+        2 * total if about_mean else n * (numbers[(first + last - 1) // 2] + numbers[(first + last) // 2])
+    )
     low, high = 0, numbers.size
     for i in range(numbers.size):
         away = 2 * n * numbers[i] - centre

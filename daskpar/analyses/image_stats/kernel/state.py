@@ -46,7 +46,7 @@ class Few(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Some tiles in work, one after the other: values in frame order and sorted, and what is known of each pixel."""
+    """Some tiles in work: values in frame order and sorted, and what is known of each pixel."""
 
     values: Array
     ranked: Array
@@ -74,7 +74,9 @@ def new_few(n: int, dtype: np.dtype[Any]) -> Few:
     """Return room for the pixels of a tile of ``n`` frames."""
     flags = np.zeros((2, LANES), np.bool_)
     tile = np.full(padded_rows(n) * LANES, np.inf, dtype)
-    return Few(np.zeros(LANES, np.int64), tile, np.zeros(LANES, np.int32), flags[0], flags[1], new_state(LANES))
+    return Few(
+        np.zeros(LANES, np.int64), tile, np.zeros(LANES, np.int32), flags[0], flags[1], new_state(LANES)
+    )
 
 
 def new_chunk(n: int, pixels: int, dtype: np.dtype[Any]) -> Chunk:

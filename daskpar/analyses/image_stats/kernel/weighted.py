@@ -41,7 +41,7 @@ def insert(pairs: Array, first: int, k: int, weight: float, error: float) -> Non
 def rank_pairs(
     chunk: Chunk, base: int, count: int, weights: Array, errors: Array, placed: Array, pairs: Array
 ) -> None:
-    """Store weight and uncertainty of each value of a pixel in ``pairs`` (2, n), in the order of the values."""
+    """Store weight and uncertainty of each value of a pixel in ``pairs`` (2, n), in value order."""
     placed[:count] = 0
     for frame in range(weights.size):
         x = chunk.values[base + frame * LANES]
@@ -55,7 +55,7 @@ def rank_pairs(
 def weighted_sums(
     ranked: Array, base: int, first: int, last: int, pivot: float, pairs: Array
 ) -> tuple[float, float, float]:
-    """Sums over the values used of weight, weight times deviation, and squared weighted uncertainty."""
+    """Add up, over the values used, weight, weight times deviation, and squared weighted uncertainty."""
     total, deviation, variance = 0.0, 0.0, 0.0
     for r in range(first, last):
         weight, error = pairs[0, r], pairs[0, r] * pairs[1, r]
@@ -89,7 +89,9 @@ def weigh_chunk(
                 combined[i], propagated[i] = pivot + deviation / total, np.sqrt(variance) / total * factor
 
 
-def weigh(frames: Frames, task: Task, out: Output, weights: Array | None, errors: Array | None) -> dict[str, Array]:
+def weigh(
+    frames: Frames, task: Task, out: Output, weights: Array | None, errors: Array | None
+) -> dict[str, Array]:
     """Put weighted results into ``out``; return the propagated uncertainty if there is one.
 
     Parameters

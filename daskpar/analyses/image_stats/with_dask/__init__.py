@@ -23,10 +23,11 @@ __all__ = ["build", "combine", "frame_stats", "open_stack"]
 
 def build(record: ImageStack, options: ImageStatsOptions) -> xr.Dataset:
     """Return the lazy result of the analysis: the combined image and the statistics of the frames."""
-    stack = lazy_plane(record, "data")
+    planes = xr.Dataset({name: lazy_plane(record, name) for name in record.planes})
+    stack = planes["data"]
     parts = []
     if options.combine is not None:
-        parts.append(combine(stack, **options.combine.model_dump()))
+        parts.append(combine(planes, **options.combine.model_dump()))
     if options.frame_stats is not None:
         stats = frame_stats(stack, **options.frame_stats.model_dump())
         parts.append(stats.rename({name: f"frame_{name}" for name in stats.data_vars}))

@@ -1,13 +1,14 @@
 """One image from all frames, as a dask graph of durable blocks.
 
 A block is a band of rows of all frames; it opens its files itself, and the kernel works on the bytes as
-stored. The record of the files and the settings are one node of the graph that all blocks refer to. Above
-the blocks, a task for each 4 MB of each output variable. Memory a task: the band as stored, and the kernel's
-tiles.
+stored. The record of the files and the settings are one node of the graph that all blocks refer to; of an
+expression on a stack, a block has one task more, which reads and evaluates. Above the blocks, a task for each
+4 MB of each output variable. Memory a task: the band as stored, and the kernel's tiles.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,38 +19,65 @@ from dask.delayed import Delayed, delayed
 
 from daskpar.analyses.image_stats import kernel
 from daskpar.analyses.image_stats.with_dask.blocks import gathered, runs
-from daskpar.analyses.image_stats.with_dask.stack import read_masks, record_of
+from daskpar.analyses.image_stats.with_dask.expression import bands_of, evaluated_bands
+from daskpar.analyses.image_stats.with_dask.selection import files_behind
+from daskpar.analyses.image_stats.with_dask.sky import wcs_header
+from daskpar.analyses.image_stats.with_dask.sources import FileBands, MappedArray, Source
 from daskpar.durable import digest_of, durable
-from daskpar.errors import InputError
-from daskpar.inputs.images import ImageStack, read_band, read_band_raw
+from daskpar.errors import InputError, RecipeError
 
-PIXEL_VARIABLES = ("combined", "uncertainty", "count", "rejected_low", "rejected_high")
-EXTENSION_NAMES = dict(zip(PIXEL_VARIABLES, ("SCI", "ERR", "COUNT", "REJLOW", "REJHIGH"), strict=True))
-_RULE = ("sigma", "maxiters", "center", "scale")
+FLOATS = ("combined", "uncertainty", "uncertainty_propagated")
+EXTENSION_NAMES = {
+    "combined": "SCI", "uncertainty": "ERR", "count": "COUNT", "rejected_low": "REJLOW",
+    "rejected_high": "REJHIGH", "rejected_grown": "REJGROW", "uncertainty_propagated": "ERRPROP",
+}  # fmt: skip
+_FRAME_VARIABLES = ("frame_rejected_low", "frame_rejected_high")
+Pieces = Mapping[str, Sequence[Any]]
 
 
 class Combination:
-    """What all blocks share: the files, if any, and the settings. In the graph once, opaque to dask."""
+    """What all blocks share: where planes are found, and the settings. In the graph once, opaque to dask.
 
-    def __init__(self, record: ImageStack | None, settings: Mapping[str, Any]) -> None:
-        self.record, self.settings = record, settings
+    Parameters
+    ----------
+    sources : mapping of str to Source
+        frames, masks, uncertainty and weights, those that blocks read themselves.
+    settings : mapping
+        Arguments of the kernel.
+    bands : sequence of (int, int)
+        The row bands of all blocks.
+    """
+
+    def __init__(
+        self, sources: Mapping[str, Source], settings: Mapping[str, Any], bands: Sequence[tuple[int, int]]
+    ) -> None:
+        self.sources, self.settings, self.bands = sources, settings, bands
 
 
 def combine(
-    stack: xr.DataArray,
+    stack: xr.DataArray | xr.Dataset,
     method: str = "mean",
     rejection: str = "sigma_clip",
     sigma: float = 3.0,
     maxiters: int | None = 5,
     center: str = "median",
     scale: str = "std",
+    weights: Any = None,
+    scaling: Any = None,
+    zero: Any = None,
+    mask: Any = None,
+    uncertainty: Any = None,
+    grow: float = 0,
+    percentile: float = 50.0,
+    **parameters: Any,
 ) -> xr.Dataset:
     """Combine frames to one image, pixel by pixel; lazy.
 
     Parameters
     ----------
     stack : xarray.DataArray
-        (frame, y, x), numpy- or dask-backed. NaN is never used.
+        (frame, y, x), numpy- or dask-backed. NaN and infinite values are never used. Of a Dataset, as
+        `open_stack` makes it, the variables data, mask and uncertainty.
     method : str
         mean, median, sum, min, max, std, var, count, percentile or mad.
     rejection : str
@@ -62,109 +90,219 @@ def combine(
         Centre of the bounds.
     scale : {"std", "mad_std"}
         Standard deviation (ddof 0), or 1.4826 median absolute deviations.
+    weights : array_like or "inverse_variance", optional
+        For mean and sum: (frame,), (y, x) or (frame, y, x); values of weight 0 are not used. Or the inverse
+        squares of `uncertainty`.
+    scaling, zero : array_like (frame,), optional
+        A value becomes (value - zero) * scaling before anything else.
+    mask : array_like of bool, optional
+        (frame, y, x) or (y, x); True where a value must not be used.
+    uncertainty : array_like, optional
+        Standard deviations of the values, (frame,), (y, x) or (frame, y, x), carried to the result.
+    grow : float
+        Values within so many pixels of a rejected one in the same frame go too.
+    percentile : float
+        Percent, for the method percentile.
+    **parameters
+        Of the other rejections: sigma_lower, sigma_upper, nlow, nhigh, low_fraction, high_fraction,
+        read_noise, gain, sensitivity_noise.
 
     Returns
     -------
     xarray.Dataset
         Over (y, x): combined (float32 for floats of 32 bits and integers of up to 16, else float64),
         uncertainty (standard deviation with ddof 1 of the values used over the root of their count, times
-        sqrt(pi/2) for the median), count, rejected_low, rejected_high (int32); over frame:
-        frame_rejected_low and frame_rejected_high (int64). Equal to `astropy.stats.sigma_clip` wherever no
-        value lies within 32 ulp of a bound.
-    """
-    settings: dict[str, Any] = {
-        "method": method,
-        "rejection": rejection,
-        "sigma": sigma,
-        "maxiters": maxiters,
-        "center": center,
-        "scale": scale,
-    }
-    kernel.rejection(
-        rejection, **{name: settings[name] for name in _RULE}
-    )  # refuses wrong values here, not later
-    bands, blocks = _blocks(stack, settings)
-    dtype = np.dtype(np.float32 if _is_narrow(stack.dtype) else np.float64)
-    dtypes = dict.fromkeys(PIXEL_VARIABLES, np.dtype(np.int32)) | {"combined": dtype, "uncertainty": dtype}
-    variables: dict[str, Any] = {}
-    for name, kind in dtypes.items():
-        array = gathered(blocks, bands, name, kind, (stack.shape[2],))
-        variables[name] = (("y", "x"), array, _attributes(stack, name, with_unit=kind == dtype))
-    for name in ("frame_rejected_low", "frame_rejected_high"):
-        total = delayed(_sum_in_order, pure=True)(blocks, name)
-        variables[name] = (("frame",), da.from_delayed(total, (stack.shape[0],), np.int64))
-    coords = {name: coord for name, coord in stack.coords.items() if coord.dims == ("frame",)}
-    return xr.Dataset(variables, coords, {key: stack.attrs[key] for key in _KEPT if stack.attrs.get(key)})
-
-
-_KEPT = ("unit", "wcs_header")
-
-
-def _attributes(stack: xr.DataArray, variable: str, with_unit: bool) -> dict[str, Any]:
-    kept = _KEPT if with_unit else _KEPT[1:]
-    return {"extname": EXTENSION_NAMES[variable]} | {k: stack.attrs[k] for k in kept if stack.attrs.get(k)}
-
-
-def _is_narrow(dtype: np.dtype[Any]) -> bool:
-    return bool(dtype.itemsize <= (4 if dtype.kind == "f" else 2))
-
-
-def _blocks(stack: xr.DataArray, settings: Mapping[str, Any]) -> tuple[list[tuple[int, int]], list[Delayed]]:
-    """Return the row bands, and a durable node for each."""
-    array, record = dask_array(stack), record_of(stack)
-    n_frames, rows, columns = stack.shape
-    bands = list(runs(rows, n_frames * columns * stack.dtype.itemsize))
-    identity = array.name if record is None else record.identity()
-    shared = Combination(record, settings)
-    work = delayed(shared, name=f"combination-{digest_of([identity, settings])}", traverse=False)
-    arguments: list[tuple[Any, ...]]
-    if record is None:
-        heights = tuple(stop - start for start, stop in bands)
-        parts = array.rechunk((-1, heights, -1)).to_delayed().reshape(-1)
-        arguments = [(combine_array, work, part) for part in parts]
-    else:
-        arguments = [(combine_files, work, start, stop) for start, stop in bands]
-    return bands, [
-        durable(*call, key=[identity, [start, stop], settings], label=f"combine rows {start}:{stop}")
-        for call, (start, stop) in zip(arguments, bands, strict=True)
-    ]
-
-
-def dask_array(stack: xr.DataArray) -> da.Array:
-    """Return the data of a stack as a dask array, whatever they are.
+        sqrt(pi/2) for the median), count, rejected_low, rejected_high (int32), with `grow` rejected_grown,
+        with `uncertainty` uncertainty_propagated; over frame: frame_rejected_low and frame_rejected_high
+        (int64). Equal to `astropy.stats.sigma_clip` wherever no value lies within 32 ulp of a bound.
 
     Raises
     ------
+    daskpar.errors.RecipeError
+        An option is unknown or out of range, or two do not go together.
     daskpar.errors.InputError
-        They have not three dimensions.
+        Shapes or dtypes do not fit.
     """
+    if isinstance(stack, xr.Dataset):
+        mask = stack.get("mask") if mask is None else mask
+        uncertainty = stack.get("uncertainty") if uncertainty is None else uncertainty
+        stack = stack["data"]
+    settings = {
+        "method": method, "rejection": rejection, "sigma": sigma, "maxiters": maxiters, "center": center,
+        "scale": scale, "grow": grow, "percentile": percentile, **parameters,
+        "scaling": _vector("scaling", scaling, stack), "zero": _vector("zero", zero, stack),
+    }  # fmt: skip
+    planes = {"frames": stack, "masks": mask, "uncertainty": uncertainty, "weights": weights}
+    return combined_planes(stack, planes, settings)
+
+
+def combined_planes(
+    stack: xr.DataArray, planes: Mapping[str, Any], settings: Mapping[str, Any], files: Source | None = None
+) -> xr.Dataset:
+    """Return the lazy result of `combine` from checked arguments; `files` replaces the frames by a source."""
+    planes = {name: plane for name, plane in planes.items() if plane is not None}
+    sources, arrays, settings = _places(stack, planes, dict(settings))
+    _check(stack, planes, settings)
+    if files is not None:
+        sources["frames"] = files
+    bands, blocks = _blocks(stack, sources, arrays, settings)
+    narrow = stack.dtype.itemsize <= (4 if stack.dtype.kind == "f" else 2)
+    result = np.dtype(np.float32 if narrow else np.float64)
+    names = ["combined", "uncertainty", "count", "rejected_low", "rejected_high"]
+    names += ["rejected_grown"] if settings["grow"] else []
+    names += ["uncertainty_propagated"] if "uncertainty" in planes else []
+    sky = {"wcs_header": wcs_header(stack)} if stack.attrs.get("wcs_header") else {}
+    unit = {"unit": stack.attrs["unit"]} if stack.attrs.get("unit") else {}
+    variables: dict[str, Any] = {}
+    for name in names:
+        dtype = result if name in FLOATS else np.dtype(np.int32)
+        array = gathered(blocks, bands, name, dtype, (stack.shape[2],))
+        attrs = {"extname": EXTENSION_NAMES[name], **sky, **(unit if name in FLOATS else {})}
+        variables[name] = (("y", "x"), array, attrs)
+    for name in _FRAME_VARIABLES:
+        total = delayed(_sum_in_order, pure=True)(blocks, name)
+        variables[name] = (("frame",), da.from_delayed(total, (stack.shape[0],), np.int64))
+    coords = {name: coord for name, coord in stack.coords.items() if coord.dims == ("frame",)}
+    return xr.Dataset(variables, coords, {**sky, **unit})
+
+
+def _vector(name: str, given: Any, stack: xr.DataArray) -> list[float] | None:
+    if given is None:
+        return None
+    numbers = np.asarray(given, np.float64)
+    if numbers.shape not in ((), stack.shape[:1]):
+        raise InputError(f"{name} has the shape {numbers.shape}", f"give {stack.shape[0]} numbers", key=name)
+    return [float(number) for number in np.broadcast_to(numbers, stack.shape[:1])]
+
+
+def _places(
+    stack: xr.DataArray, planes: Mapping[str, Any], settings: dict[str, Any]
+) -> tuple[dict[str, Source], dict[str, da.Array], dict[str, Any]]:
+    """Sort planes into those that blocks read themselves, expressions, and numbers of frames."""
+    sources: dict[str, Source] = {}
+    arrays: dict[str, da.Array] = {}
     if stack.ndim != 3:
         raise InputError(f"the stack has {stack.ndim} dimensions", "give (frame, y, x)")
-    data = stack.data
-    return data if isinstance(data, da.Array) else da.from_array(data, chunks=data.shape)
+    for name, plane in planes.items():
+        if isinstance(plane, str):
+            settings[name] = plane
+            continue
+        data = plane.data if isinstance(plane, xr.DataArray) else plane
+        data = data if isinstance(data, da.Array) else np.asarray(data)
+        if data.shape == stack.shape[:1] and name in ("weights", "uncertainty"):
+            settings[name] = [float(number) for number in np.asarray(data)]
+        elif data.shape not in (stack.shape, stack.shape[1:]):
+            raise InputError(f"{name} have the shape {data.shape}", f"give {stack.shape}", key=name)
+        elif isinstance(data, np.ndarray):
+            sources[name] = MappedArray(data, stack.shape[0])
+        else:
+            files = files_behind(data)
+            whole = data if data.ndim == 3 else da.broadcast_to(data, stack.shape)
+            sources |= {name: files} if files is not None else {}
+            arrays |= {name: whole} if files is None else {}
+    return sources, arrays, settings
 
 
-def combine_files(work: Combination, start: int, stop: int) -> dict[str, Any]:
-    """Combine a band of rows of all frames, read here; of plain frames the kernel swaps the bytes."""
-    record = work.record
-    if record is None:
-        raise ValueError("this combination has no files")
-    masks = read_masks(record, start, stop) if record.mask is not None else None
-    if record.data.stored is None or len(record.data.formats) > 1:
-        return _combined(read_band(record, start, stop), work.settings, masks=masks)
-    form = record.data.formats[0]
-    units = {"bscale": form.bscale, "bzero": form.bzero, "blank": form.blank}
-    return _combined(read_band_raw(record, start, stop), work.settings, masks=masks, **units)
+def _check(stack: xr.DataArray, planes: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse wrong settings now, not in a block: the kernel checks them on a band without pixels."""
+    method, weights = settings["method"], planes.get("weights")
+    if weights is not None and method not in ("mean", "sum"):
+        raise RecipeError(f"the {method} cannot be weighted", "choose mean or sum", key="weights")
+    if isinstance(weights, str) and weights != "inverse_variance":
+        raise RecipeError(f"weights is {weights!r}", "give numbers or inverse_variance", key="weights")
+    if isinstance(weights, str) and "uncertainty" not in planes:
+        raise RecipeError("inverse variances need uncertainties", "give uncertainty", key="weights")
+    if "uncertainty" in planes and method not in ("mean", "sum", "median"):
+        raise RecipeError(f"the {method} carries no uncertainty", "leave uncertainty out", key="uncertainty")
+    options = {name: value for name, value in settings.items() if name not in ("weights", "uncertainty")}
+    try:
+        kernel.combine_band(np.zeros((stack.shape[0], 1, 0), stack.dtype), **options)
+    except TypeError as error:
+        raise RecipeError(str(error).replace("rejection() ", ""), "see daskpar.combine") from None
 
 
-def combine_array(work: Combination, frames: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Combine a band of rows of all frames that the graph hands over."""
-    return _combined(np.ascontiguousarray(frames), work.settings)
+def _blocks(
+    stack: xr.DataArray,
+    sources: Mapping[str, Source],
+    arrays: Mapping[str, da.Array],
+    settings: Mapping[str, Any],
+) -> tuple[list[tuple[int, int]], list[Delayed]]:
+    """Return the row bands, and a durable node for each."""
+    frames, rows, columns = stack.shape
+    if "frames" in arrays:
+        bands = bands_of(arrays["frames"])
+    else:
+        bands = list(runs(rows, frames * columns * stack.dtype.itemsize))
+    identity = {name: source.identity for name, source in sources.items()}
+    identity |= {name: str(array.name) for name, array in arrays.items()}
+    description = [identity, digest_of(settings)]
+    work = delayed(
+        Combination(sources, settings, bands), name=f"combination-{digest_of(description)}", traverse=False
+    )
+    pieces = {name: evaluated_bands(array, bands) for name, array in arrays.items()}
+    halo = math.ceil(settings["grow"])
+    return bands, [
+        durable(
+            combine_rows, work, start, stop, {name: _overlapping(parts, bands, start, stop, halo) for name, parts in pieces.items()},
+            key=[description, [start, stop]], label=f"combine rows {start}:{stop}",
+        )
+        for start, stop in bands
+    ]  # fmt: skip
 
 
-def _combined(frames: np.ndarray[Any, Any], settings: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    rule = kernel.rejection(settings["rejection"], **{name: settings[name] for name in _RULE})
-    return kernel.combine_band(frames, method=settings["method"], rejection=rule, **more)
+def _overlapping(
+    parts: Sequence[Any], bands: Sequence[tuple[int, int]], start: int, stop: int, halo: int
+) -> list[Any]:
+    return [
+        part
+        for part, (low, high) in zip(parts, bands, strict=True)
+        if low < stop + halo and high > start - halo
+    ]
+
+
+def combine_rows(work: Combination, start: int, stop: int, pieces: Pieces) -> dict[str, Any]:
+    """Combine a band of rows of all frames.
+
+    Parameters
+    ----------
+    work : Combination
+        What all blocks share.
+    start, stop : int
+        The rows.
+    pieces : mapping of str to sequence of arrays
+        Planes that the graph hands over, in whole bands.
+
+    Returns
+    -------
+    dict
+        As `kernel.combine_band`.
+    """
+    settings = dict(work.settings)
+    halo = math.ceil(settings["grow"])
+    rows = work.bands[-1][1]
+    low, high = max(0, start - halo), min(rows, stop + halo)
+    first = max([band for band, _ in work.bands if band <= low])
+    planes = {name: _joined(parts, low - first, high - first) for name, parts in pieces.items()}
+    frames = planes.pop("frames", None)
+    units: dict[str, Any] = {}
+    for name, source in work.sources.items():
+        if name != "frames":
+            planes[name] = source.read(low, high)
+        elif isinstance(source, FileBands):
+            frames, units = source.read_stored(low, high)
+        else:
+            frames = source.read(low, high)
+    settings |= {**planes, **units}
+    if settings.get("weights") == "inverse_variance":
+        with np.errstate(divide="ignore"):
+            settings["weights"] = 1.0 / np.square(np.asarray(settings["uncertainty"], np.float64))
+    if "masks" in settings:
+        settings["masks"] = np.asarray(settings["masks"]) != 0
+    return kernel.combine_band(np.asarray(frames), halo=(start - low, high - stop), **settings)
+
+
+def _joined(parts: Sequence[Any], low: int, high: int) -> Any:
+    return (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))[:, low:high]
 
 
 def _sum_in_order(partials: Sequence[Mapping[str, Any]], name: str) -> Any:

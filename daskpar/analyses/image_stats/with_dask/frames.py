@@ -9,23 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.delayed import Delayed, delayed
 
 from daskpar.analyses.image_stats import kernel
 from daskpar.analyses.image_stats.with_dask.blocks import gathered, runs
-from daskpar.analyses.image_stats.with_dask.combining import dask_array
-from daskpar.analyses.image_stats.with_dask.stack import record_of
+from daskpar.analyses.image_stats.with_dask.selection import files_behind
+from daskpar.analyses.image_stats.with_dask.sources import FileBands, MappedArray
 from daskpar.durable import digest_of, durable
-from daskpar.inputs.images import ImageStack, read_frame
-
-
-class FrameWork:
-    """What all blocks share: the files, if any, and the settings. In the graph once, opaque to dask."""
-
-    def __init__(self, record: ImageStack | None, settings: Mapping[str, Any]) -> None:
-        self.record, self.settings = record, settings
+from daskpar.errors import InputError
 
 
 def frame_stats(
@@ -83,49 +77,49 @@ FRAME_VARIABLES = (
 
 def _blocks(stack: xr.DataArray, settings: Mapping[str, Any]) -> tuple[list[tuple[int, int]], list[Delayed]]:
     """Return the runs of frames, and a durable node for each."""
-    array, record = dask_array(stack), record_of(stack)
-    n_frames, rows, columns = stack.shape
-    groups = list(runs(n_frames, rows * columns * stack.dtype.itemsize))
-    shared = FrameWork(record, settings)
-    identity = array.name if record is None else record.identity()
-    work = delayed(shared, name=f"frame-work-{digest_of([identity, settings])}", traverse=False)
-    arguments: list[tuple[Any, ...]]
-    if record is None:
-        sizes = tuple(stop - start for start, stop in groups)
-        parts = array.rechunk((sizes, -1, -1)).to_delayed().reshape(-1)
-        arguments = [(array_stats, work, part) for part in parts]
+    if stack.ndim != 3:
+        raise InputError(f"the stack has {stack.ndim} dimensions", "give (frame, y, x)")
+    frames, rows, columns = stack.shape
+    groups = list(runs(frames, rows * columns * stack.dtype.itemsize))
+    data = stack.data
+    files = files_behind(data)
+    if files is not None or not isinstance(data, da.Array):
+        source: Any = files if files is not None else MappedArray(np.asarray(data), frames)
+        shared = delayed(source, name=f"frames-of-{digest_of(source.identity)}", traverse=False)
+        calls: list[tuple[Any, ...]] = [
+            (source_stats, shared, start, stop, settings) for start, stop in groups
+        ]
     else:
-        arguments = [(file_stats, work, start, stop) for start, stop in groups]
+        sizes = tuple(stop - start for start, stop in groups)
+        parts = data.rechunk((sizes, -1, -1)).to_delayed().reshape(-1)
+        calls = [(array_stats, part, settings) for part in parts]
+
+    def identity(start: int, stop: int) -> str:
+        # Of a file's statistics nothing depends on the other files of the stack.
+        if files is not None:
+            return files.take(slice(start, stop)).identity
+        return str(getattr(data, "name", None) or source.identity)
+
     return groups, [
         durable(
             *call,
-            # of a file's statistics nothing depends on the other files of the stack
-            key=[
-                identity if record is None else record.identity(slice(start, stop)),
-                [start, stop],
-                settings,
-            ],
+            key=[identity(start, stop), [start, stop], settings],
             label=f"statistics of frames {start}:{stop}",
         )
-        for call, (start, stop) in zip(arguments, groups, strict=True)
+        for call, (start, stop) in zip(calls, groups, strict=True)
     ]
 
 
-def file_stats(work: FrameWork, start: int, stop: int) -> dict[str, Any]:
+def source_stats(
+    source: FileBands | MappedArray, start: int, stop: int, settings: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the statistics of some frames, read here one after the other."""
-    record = work.record
-    if record is None:
-        raise ValueError("this work has no files")
-    return _stacked(
-        [kernel.frame_statistics(read_frame(record, i), **work.settings) for i in range(start, stop)]
-    )
+    return _stacked([kernel.frame_statistics(source.read_frame(i), **settings) for i in range(start, stop)])
 
 
-def array_stats(work: FrameWork, frames: np.ndarray[Any, Any]) -> dict[str, Any]:
+def array_stats(frames: np.ndarray[Any, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the statistics of frames that the graph hands over."""
-    return _stacked(
-        [kernel.frame_statistics(np.ascontiguousarray(frame), **work.settings) for frame in frames]
-    )
+    return _stacked([kernel.frame_statistics(np.ascontiguousarray(frame), **settings) for frame in frames])
 
 
 def _stacked(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

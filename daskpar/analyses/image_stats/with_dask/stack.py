@@ -15,7 +15,8 @@ from daskpar.analyses.image_stats.with_dask.blocks import runs
 from daskpar.inputs.image_read import read_mask_rows
 from daskpar.inputs.images import ImageStack, read_band, scan_images
 
-_PREFIX = "stack-"
+#: Dask names of stacks, and of the records they are read by: by these a stack is known again.
+PREFIX, SOURCE_PREFIX = "stack-", "frames-"
 
 
 def open_stack(
@@ -41,9 +42,9 @@ def open_stack(
     Returns
     -------
     xarray.DataArray
-        (frame, y, x), native byte order, in chunks of row bands of all frames; coordinates path, exposure
-        (s), mid_time (MJD) and filter; ``attrs`` unit and wcs_header. With a mask or uncertainty, a Dataset
-        of data, mask and uncertainty.
+        (frame, y, x), native byte order, in chunks of row bands of all frames; coordinates path, hdu,
+        exposure (s), mid_time (MJD) and filter of each frame, row and column (from 0) of each pixel;
+        ``attrs`` unit and wcs_header. With a mask or uncertainty, a Dataset of data, mask and uncertainty.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def open_stack(
 def lazy_plane(record: ImageStack, plane: str) -> xr.DataArray:
     """Return one plane of a record as a lazy array in row bands of all frames."""
     identity = record.identity()
-    source, name = f"frames-{identity}", f"{_PREFIX}{plane}-{identity}"
+    source, name = f"{SOURCE_PREFIX}{identity}", f"{PREFIX}{plane}-{identity}"
     table = record.plane(plane)  # type: ignore[arg-type]
     dtype = np.dtype(bool) if plane == "mask" else table.dtype
     bands = list(row_bands(record, plane))
@@ -73,7 +74,7 @@ def lazy_plane(record: ImageStack, plane: str) -> xr.DataArray:
     array = da.Array(HighLevelGraph.from_collections(name, graph), name, chunks, dtype=dtype)
     attrs = {"unit": record.unit, "wcs_header": record.wcs_header}
     return xr.DataArray(
-        array, dims=("frame", "y", "x"), coords=frame_coordinates(record), attrs=attrs, name=plane
+        array, frame_coordinates(record) | pixel_coordinates(record), ("frame", "y", "x"), plane, attrs
     )
 
 
@@ -89,25 +90,17 @@ def read_masks(record: ImageStack, start: int, stop: int) -> np.ndarray[Any, np.
     return np.stack([read_mask_rows(record, frame, start, stop) for frame in range(len(record))])
 
 
-def record_of(stack: xr.DataArray) -> ImageStack | None:
-    """Return the record behind an array that is still as `open_stack` made it, else None.
-
-    It is known by its dask name, which any arithmetic changes; attributes would survive arithmetic.
-    """
-    data = stack.data
-    name = getattr(data, "name", "")
-    if not isinstance(data, da.Array) or not name.startswith(_PREFIX + "data-"):
-        return None
-    node = data.dask.get("frames-" + name.rpartition("-")[2])
-    record = node() if callable(node) else None
-    return record if isinstance(record, ImageStack) else None
-
-
 def row_bands(record: ImageStack, plane: str = "data") -> list[tuple[int, int]]:
     """Return the row bands in which a plane is read, a block each."""
     rows, columns = record.shape
     size = record.plane(plane).dtype.itemsize  # type: ignore[arg-type]
     return list(runs(rows, len(record) * columns * size))
+
+
+def pixel_coordinates(record: ImageStack) -> dict[str, Any]:
+    """Return row and column of the pixels, from 0: by these a slice is still known to be one after arithmetic."""
+    rows, columns = record.shape
+    return {"row": ("y", np.arange(rows)), "column": ("x", np.arange(columns))}
 
 
 def frame_coordinates(record: ImageStack) -> dict[str, Any]:

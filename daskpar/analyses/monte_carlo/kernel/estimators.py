@@ -81,7 +81,11 @@ def importance(mean: Floats, covariance: Floats, n: int, normalised: bool) -> Es
     if normalised:
         return Estimate(float(mean[0]), float(np.sqrt(covariance[0, 0] / n)), share)
     value = float(mean[0]) / weight
-    spread = float(covariance[0, 0]) - 2.0 * value * float(covariance[0, 1]) + value * value * float(covariance[1, 1])
+    spread = (
+        float(covariance[0, 0])
+        - 2.0 * value * float(covariance[0, 1])
+        + value * value * float(covariance[1, 1])
+    )
     return Estimate(value, float(np.sqrt(max(spread, 0.0) / n)) / abs(weight), share)
 
 

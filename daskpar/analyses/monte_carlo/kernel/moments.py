@@ -62,8 +62,6 @@ def _sum_and_extremes(x: Floats) -> tuple[float, float, float]:
     return _fold(total) + rest, least, most
 
 
-
-
 @njit(nogil=True, cache=True)
 def _central_sums(x: Floats, mean: float) -> tuple[float, float, float, float]:
     first, second = np.zeros(_LANES), np.zeros(_LANES)

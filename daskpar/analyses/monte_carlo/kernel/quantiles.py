@@ -55,7 +55,9 @@ def from_histogram(
         Normal deviate of the confidence of the intervals: 1.96 for 95 %.
     """
     columns = [
-        _one_column(histogram[i], _limits(bins["edges"][i], minimum[i], maximum[i]), atoms, fractions, deviate)
+        _one_column(
+            histogram[i], _limits(bins["edges"][i], minimum[i], maximum[i]), atoms, fractions, deviate
+        )
         for i, atoms in enumerate(_atoms_of_columns(bins, histogram.shape[0]))
     ]
     return Quantiles(*(np.stack(part, axis=1) for part in zip(*columns, strict=True)))

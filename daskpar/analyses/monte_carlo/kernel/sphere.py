@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 @njit(nogil=True, cache=True)
 def directions(words: NDArray[np.uint64], n: int) -> Floats:
-    """n unit vectors, uniform on the sphere, shape (n, 3): Marsaglia (1972), doi:10.1214/aoms/1177692644."""
+    """N unit vectors, uniform on the sphere, shape (n, 3): Marsaglia (1972), doi:10.1214/aoms/1177692644."""
     high, low, step_high, step_low = words[0], words[1], words[2], words[3]
     found = np.empty((n, 3))
     for i in range(n):
@@ -29,7 +29,9 @@ def directions(words: NDArray[np.uint64], n: int) -> Floats:
 
 
 @njit(nogil=True, cache=True)
-def inside(vectors: Floats, caps: Floats, region: NDArray[np.int64], hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def inside(
+    vectors: Floats, caps: Floats, region: NDArray[np.int64], hole: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """Which directions lie in the mask.
 
     Parameters

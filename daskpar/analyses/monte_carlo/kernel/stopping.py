@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from daskpar.analyses.monte_carlo.kernel.finish import Summary
+Floats = NDArray[np.float64]
 
 FIRST_ROUND = 32
 # A sample whose variance happens to be small stops early, and its mean is then off by more than it says. The
@@ -30,31 +30,31 @@ def round_ends(n_batches: int) -> Iterator[int]:
     yield n_batches
 
 
-def precise_enough(summary: Summary, target: float, relative: bool, independent: bool = True) -> bool:
-    """Whether every column's standard error is at most the target.
+def precise_enough(
+    value: Floats,
+    standard_error: Floats,
+    variance_error: Floats,
+    target: float,
+    relative: bool = False,
+    independent: bool = True,
+) -> bool:
+    """Whether every standard error is at most the target.
 
     Parameters
     ----------
-    summary : Summary
-        At the end of a round.
+    value, standard_error, variance_error : (k,) float64 arrays
+        Estimates at the end of a round, their standard errors, and the relative errors of the variances.
     target : float
-        Largest standard error: in the unit of the result, or relative to the absolute mean.
+        Largest standard error: in the unit of the result, or relative to the absolute value.
     relative : bool
         Which of the two.
     independent : bool
-        As in `finish`.
+        As in `finish.finish`.
 
     Notes
     -----
     A column without any spread never satisfies a target: it may be a constant or a rare event not yet seen.
     """
-    limit = target * np.abs(summary.mean) if relative else np.full_like(summary.mean, target)
-    known = summary.variance_error <= (_VARIANCE_KNOWN if independent else _VARIANCE_KNOWN_FROM_BATCHES)
-    return bool(np.all((summary.standard_error <= limit) & known))
-
-
-def needed_samples(summary: Summary, target: float, relative: bool) -> NDArray[np.float64]:
-    """Estimate of the number of samples at which each column reaches the target."""
-    with np.errstate(all="ignore"):
-        limit = target * np.abs(summary.mean) if relative else np.full_like(summary.mean, target)
-        return np.ceil(summary.n * np.square(summary.standard_error / limit))
+    limit = target * np.abs(value) if relative else np.full_like(value, target)
+    known = variance_error <= (_VARIANCE_KNOWN if independent else _VARIANCE_KNOWN_FROM_BATCHES)
+    return bool(np.all((standard_error <= limit) & known))

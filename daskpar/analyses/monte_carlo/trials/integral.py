@@ -38,18 +38,24 @@ class Integral:
 
     def __post_init__(self) -> None:
         if not self.limits:
-            raise RecipeError("the integral has no variables", "give limits, for example x: [0, 1]", key="limits")
+            raise RecipeError(
+                "the integral has no variables", "give limits, for example x: [0, 1]", key="limits"
+            )
         for name, low, high in self.limits:
             if not (np.isfinite(low) and np.isfinite(high) and low < high):
                 raise RecipeError(
-                    f"the limits of {name} are {low} and {high}", "give finite limits, low < high", key="limits"
+                    f"the limits of {name} are {low} and {high}",
+                    "give finite limits, low < high",
+                    key="limits",
                 )
         if self.method not in METHODS:
             raise RecipeError(f"unknown method {self.method!r}", f"one of {', '.join(METHODS)}", key="method")
         if isinstance(self.integrand, str):
             unknown = set(Expression(self.integrand).variables) - {name for name, _, _ in self.limits}
             if unknown:
-                raise RecipeError(f"{', '.join(sorted(unknown))} has no limits", "add them to limits", key="limits")
+                raise RecipeError(
+                    f"{', '.join(sorted(unknown))} has no limits", "add them to limits", key="limits"
+                )
 
     @property
     def independent(self) -> bool:
@@ -76,10 +82,14 @@ class Integral:
         if callable(self.integrand):
             return volume * np.asarray(self.integrand(where))
         values = {name: where[:, i] for i, (name, _, _) in enumerate(self.limits)}
-        return np.broadcast_to(volume * np.asarray(Expression(self.integrand)(values), dtype=np.float64), (n,))
+        return np.broadcast_to(
+            volume * np.asarray(Expression(self.integrand)(values), dtype=np.float64), (n,)
+        )
 
     @property
     def identity(self) -> dict[str, Any]:
         """What defines the numbers, besides the code."""
-        shown = self.integrand if isinstance(self.integrand, str) else getattr(self.integrand, "__qualname__", "")
+        shown = (
+            self.integrand if isinstance(self.integrand, str) else getattr(self.integrand, "__qualname__", "")
+        )
         return {"integral": shown, "limits": [list(limit) for limit in self.limits], "method": self.method}

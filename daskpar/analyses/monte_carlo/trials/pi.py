@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,6 @@ class Pi:
         """How many of the same n points lie within the circle, in one compiled pass."""
         return int(pcg.count_in_circle(pcg.words_at(rng), pcg.words_at(rng, n), n))
 
-    def describe(self) -> dict[str, Any]:
-        """What defines the numbers, for keys and reports."""
-        return {"trial": "pi"}
+    independent: ClassVar[bool] = True
+    columns: ClassVar[int] = 1
+    identity: ClassVar[str] = "pi"

@@ -76,7 +76,9 @@ class Propagation:
         for one in self.measured:
             if not (np.isfinite(one.value) and np.isfinite(one.error) and one.error >= 0):
                 raise RecipeError(
-                    f"{one.name} is {one.value} ± {one.error}", "give finite numbers, the error 0 or more", key="values"
+                    f"{one.name} is {one.value} ± {one.error}",
+                    "give finite numbers, the error 0 or more",
+                    key="values",
                 )
         scales, factor, unit = self._units()
         # Not arguments, but what follows from them: frozen fields are set once, here.
@@ -100,16 +102,23 @@ class Propagation:
         from astropy import units as u
 
         try:
-            quantities = {one.name: u.Quantity(one.value, one.unit or u.dimensionless_unscaled).si for one in self.measured}
+            quantities = {
+                one.name: u.Quantity(one.value, one.unit or u.dimensionless_unscaled).si
+                for one in self.measured
+            }
             result = u.Quantity(self.expression(quantities))
             scales = {one.name: float(u.Unit(one.unit or "").si.scale) for one in self.measured}
-            bare = u.Unit(result.si.unit / result.si.unit.scale) if result.si.unit.scale != 1 else result.si.unit
+            bare = (
+                u.Unit(result.si.unit / result.si.unit.scale) if result.si.unit.scale != 1 else result.si.unit
+            )
             wanted = u.Unit(self.unit) if self.unit else bare
             # Functions give angles in radian, which SI takes for a pure number where that is meant.
             factor = float(result.unit.to(wanted, equivalencies=u.dimensionless_angles()))
         except (u.UnitsError, u.UnitTypeError, ValueError, TypeError) as fault:
             raise RecipeError(
-                f"the units of {self.formula!r} do not fit: {fault}", "check the units of values and of the result", key="unit"
+                f"the units of {self.formula!r} do not fit: {fault}",
+                "check the units of values and of the result",
+                key="unit",
             ) from fault
         return scales, factor, wanted.to_string()
 
@@ -127,7 +136,9 @@ class Propagation:
                     "name two different values and a number from -1 to 1", key="correlations",
                 )  # fmt: skip
             if {self.measured[place[a]].distribution, self.measured[place[b]].distribution} != {"normal"}:
-                raise RecipeError(f"{a} and {b} are not both normal", "correlate normal values only", key="correlations")
+                raise RecipeError(
+                    f"{a} and {b} are not both normal", "correlate normal values only", key="correlations"
+                )
             matrix[place[a], place[b]] = matrix[place[b], place[a]] = value
         try:
             return lower_factor(matrix)
@@ -138,11 +149,14 @@ class Propagation:
             ) from fault  # fmt: skip
 
     def __call__(self, rng: np.random.Generator, n: int) -> Floats:
-        """n values of the formula, in `unit`, shape (n,)."""
+        """N values of the formula, in `unit`, shape (n,)."""
         deviates = [self._deviate(one, rng, n) for one in self.measured]
         if self._mixing is not None:
             deviates = [
-                sum((self._mixing[i, j] * deviates[j] for j in range(i + 1) if self._mixing[i, j] != 0), np.zeros(n))
+                sum(
+                    (self._mixing[i, j] * deviates[j] for j in range(i + 1) if self._mixing[i, j] != 0),
+                    np.zeros(n),
+                )
                 for i in range(len(deviates))
             ]
         values = {

@@ -1,0 +1,1 @@
+"""Counting pairs exactly: `partial`, `merge`, `finish`, and what they stand on."""

@@ -11,12 +11,12 @@ metric      first axis                                        second axis
 ``s_mu``    s² with edge²                                     µ with the edge
 ==========  ================================================  ================
 
-with d the second position minus the first and, in a periodic box of length L, d - L where d > L/2, d + L where
-d < -L/2. Along an axis as the line of sight, rp² is the sum of the squares of the two other components in the order
-x, y, z; π is the third, and µ = π / √s². For the midpoint, l is the sum of both positions, c = (dx lx + dy ly) + dz lz,
-L = (lx² + ly²) + lz², π = c / √L, rp² = max(s² - c² / L, 0) and µ = c / √(L s²). π and µ are absolute, or signed
-(positive where the second point is farther away) where their edges start below zero. µ of a pair at zero separation
-is undefined: it is in no bin, and neither is µ = 1.
+with d the second position minus the first and, in a periodic box of length L, d - L where d > L/2, d + L
+where d < -L/2. Along an axis as the line of sight, rp² is the sum of the squares of the two other components
+in the order x, y, z; π is the third, and µ = π / √s². For the midpoint, l is the sum of both positions, c =
+(dx lx + dy ly) + dz lz, L = (lx² + ly²) + lz², π = c / √L, rp² = max(s² - c² / L, 0) and µ = c / √(L s²). π
+and µ are absolute, or signed (positive where the second point is farther away) where their edges start below
+zero. µ of a pair at zero separation is undefined: it is in no bin, and neither is µ = 1.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Binning:
         return (whole, whole, whole) if self.midpoint else (top, along, np.inf)
 
     def rule(self, *, weighted: bool = False, separations: bool = False, patches: bool = False) -> Rule:
-        """The same, for the compiled loops, with what else is asked of them."""
+        """Give the compiled loops the same, with what else is asked of them."""
         form = RADIAL
         if self.metric == "rp_pi":
             form = RP_PI_MIDPOINT if self.midpoint else RP_PI_AXIS
@@ -154,8 +154,11 @@ class Binning:
             form=form,
             signed=self.signed,
             swapped=self.axes != (0, 1, 2),
-            # A pair of the midpoint is known only later to be within rp: until then, whether it is within reach.
-            first_top=self.reach[2] ** 2 * (1 + 1e-9) if form == RP_PI_MIDPOINT else float(self.first_thresholds[-1]),
+            # A pair of the midpoint is known only later to be within rp: until then, whether it is within
+            # reach.
+            first_top=self.reach[2] ** 2 * (1 + 1e-9)
+            if form == RP_PI_MIDPOINT
+            else float(self.first_thresholds[-1]),
             # A signed bin contains its lower edge.
             second_top=float(np.nextafter(np.abs(self.second_thresholds).max(), np.inf)),
             two_axes=self.two_axes,

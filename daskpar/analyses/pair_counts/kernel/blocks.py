@@ -1,12 +1,13 @@
 """Blocks of work: their predicted cost, a balanced partition, and the cells that a block needs.
 
-Costs are distances: a window of a column costs `WINDOW_DISTANCES` more than the distances in it. They come from the
-number of points in each cell, so a clustered catalog gets blocks as balanced as a uniform one.
+Costs are distances: a window of a column costs `WINDOW_DISTANCES` more than the distances in it. They come
+from the number of points in each cell, so a clustered catalog gets blocks as balanced as a uniform one.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ SECONDS_PER_DISTANCE = 0.5e-9
 """On the reference core."""
 
 
-def predict_cost(layout: Layout, reach: tuple[float, float, float], one: Ints, two: Ints, *, half: bool) -> NDArray[np.float64]:
+def predict_cost(
+    layout: Layout, reach: tuple[float, float, float], one: Ints, two: Ints, *, half: bool
+) -> NDArray[np.float64]:
     """Distances that the points of each cell will cost.
 
     Parameters
@@ -67,11 +70,16 @@ def partition(cost: NDArray[np.float64], blocks: int) -> list[tuple[int, int]]:
         return []
     cuts = np.searchsorted(total, total[-1] * np.arange(1, blocks) / blocks)
     edges = np.unique(np.concatenate([[0], cuts, [cost.size]]))
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if total[b] > total[a]]
+    return [(int(a), int(b)) for a, b in pairwise(edges) if total[b] > total[a]]
 
 
 def number_of_blocks(
-    distances: float, *, shortest: float = 0.02, longest: float = 1.0, at_least: int = 64, at_most: int = 50_000
+    distances: float,
+    *,
+    shortest: float = 0.02,
+    longest: float = 1.0,
+    at_least: int = 64,
+    at_most: int = 50_000,
 ) -> int:
     """How many blocks a count is cut into, from its cost alone.
 
@@ -80,8 +88,8 @@ def number_of_blocks(
     distances : float
         Total predicted cost.
     shortest, longest : float
-        Seconds on the reference core: a block takes the longest at most, until there are ``at_most`` of them; there
-        are ``at_least`` many while each still takes the shortest.
+        Seconds on the reference core: a block takes the longest at most, until there are ``at_most`` of them;
+        there are ``at_least`` many while each still takes the shortest.
     at_least, at_most : int
     """
     seconds = distances * SECONDS_PER_DISTANCE
@@ -122,28 +130,28 @@ def needed_cells(layout: Layout, reach: tuple[float, float, float], block: tuple
 
 
 @compiled
-def _span(own: int, step: int, width: float) -> float:
+def _span(own: int, step: int, width: float) -> Any:
     """Smallest distance between points of two columns some steps apart along an axis."""
     return max(abs(step) - 1, 0) * width
 
 
 @compiled
-def _wrap(number: int, n: int, period: float) -> int:
-    """Number of a column or cell beyond the end: its periodic image's, or -1 where there is none."""
+def _wrap(number: int, n: int, period: float) -> Any:
+    """Find the number of a column beyond the end: its periodic image's, or -1 where there is none."""
     if 0 <= number < n:
         return number
     return number % n if period > 0.0 else -1
 
 
 @compiled
-def _rise(layout: Any, reach: Any, near: float) -> int:
+def _rise(layout: Any, reach: Any, near: float) -> Any:
     """Cells up and down that a window of a column at a squared distance can take in."""
     high = min(reach[1], math.sqrt(max(reach[2] * reach[2] - near, 0.0)) + layout.slack)
     return min(int(high / layout.height) + 1, layout.nz)
 
 
 @compiled
-def _between(above: Any, column: int, low: int, high: int, nz: int, periodic: bool) -> int:
+def _between(above: Any, column: int, low: int, high: int, nz: int, periodic: bool) -> Any:
     """Points of cells low … high - 1 of a column, periodic images included."""
     number = above[column, min(high, nz)] - above[column, max(low, 0)]
     if periodic and low < 0:

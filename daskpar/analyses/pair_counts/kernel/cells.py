@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from daskpar.analyses.pair_counts.kernel.compiled import compiled
 from numpy.typing import NDArray
 
+from daskpar.analyses.pair_counts.kernel.compiled import compiled
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
 from daskpar.analyses.pair_counts.kernel.memory import address, aligned
 
@@ -54,8 +54,9 @@ class Layout(NamedTuple):
 class Packed(NamedTuple):
     """Points in the order of their cells.
 
-    ``start[column * (nz + 1) + k]`` is the place of the first point of cell k of a column, and ``k = nz`` the end
-    of the column; the point at place p has its x at ``points[p // 8 * stride + p % 8]``, y eight further on.
+    ``start[column * (nz + 1) + k]`` is the place of the first point of cell k of a column, and ``k = nz`` the
+    end of the column; the point at place p has its x at ``points[p // 8 * stride + p % 8]``, y eight further
+    on.
     """
 
     start: NDArray[np.int64]

@@ -1,10 +1,8 @@
-"""The loop over pairs: what is compared, for those pairs that can fall into a bin, side by side in buffers."""
+"""The loop over pairs: what is measured of those that can fall into a bin, side by side in buffers."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
-
-from daskpar.analyses.pair_counts.kernel.compiled import inlined
 
 from daskpar.analyses.pair_counts.kernel.binning import (
     RADIAL,
@@ -13,6 +11,7 @@ from daskpar.analyses.pair_counts.kernel.binning import (
     S_MU_AXIS,
     S_MU_MIDPOINT,
 )
+from daskpar.analyses.pair_counts.kernel.compiled import inlined
 from daskpar.analyses.pair_counts.kernel.lanes import (
     LANES,
     choose,
@@ -27,14 +26,14 @@ from daskpar.analyses.pair_counts.kernel.lanes import (
 )
 from daskpar.analyses.pair_counts.kernel.memory import get_float, get_int
 
-CAPACITY = 2048
+CAPACITY = 1024
 """Pairs that the buffers hold before they are tallied."""
-CHUNK = 64
+CHUNK = 32
 """Groups between two looks at whether the buffers are full."""
 
 
 class Buffers(NamedTuple):
-    """Pairs on their way into bins: addresses of arrays, unused where nothing asks for them. """
+    """Pairs on their way into bins: addresses of arrays, unused where nothing asks for them."""
 
     first: int
     second: int
@@ -59,7 +58,8 @@ def measured(rule: Any, x: Any, y: Any, z: Any, x2: Any, y2: Any, z2: Any, shift
     Returns
     -------
     3 vectors
-        For a line of sight along an axis rp² or s², and the separation along it; for the midpoint s², c and L.
+        For a line of sight along an axis rp² or s², and the separation along it; for the midpoint s², c and
+        L.
     """
     dx = (x2 - x) + shift[0]
     dy = (y2 - y) + shift[1]
@@ -95,7 +95,7 @@ def resolve(buffers: Any, n: int, rule: Any) -> None:
 
 
 class Point(NamedTuple):
-    """The first member of the pairs at hand: position along the grid's axes, weight, and patch × number of patches."""
+    """The first member of pairs: position along the grid's axes, weight, patch × number of patches."""
 
     x: float
     y: float
@@ -106,15 +106,14 @@ class Point(NamedTuple):
 
 @inlined
 def point_at(points: int, stride: int, place: int, n_patches: int) -> Any:
-    """The point at a place of a packed catalog."""
+    """Read the point at a place of a packed catalog."""
     first = place // LANES * stride + place % LANES
     weight = patch = 1.0
     if stride > 3 * LANES:
         weight = get_float(points, first + 3 * LANES)
         patch = get_float(points, first + 4 * LANES) * n_patches
-    return Point(
-        get_float(points, first), get_float(points, first + LANES), get_float(points, first + 2 * LANES), weight, patch
-    )
+    x, y = get_float(points, first), get_float(points, first + LANES)
+    return Point(x, y, get_float(points, first + 2 * LANES), weight, patch)
 
 
 @inlined
@@ -137,7 +136,7 @@ def _keep(buffers: Any, n: int, pair: Any, among: Any, points: int, group: int, 
 
 @inlined
 def _pairs(point: Any, points: int, group: int, shift: Any, rule: Any) -> Any:
-    """What is measured of the pairs of a point with a group."""
+    """Measure the pairs of a point with a group."""
     return measured(
         rule, splat(point.x), splat(point.y), splat(point.z),
         load(points, group), load(points, group + LANES), load(points, group + 2 * LANES), shift,
@@ -148,7 +147,7 @@ def _pairs(point: Any, points: int, group: int, shift: Any, rule: Any) -> Any:
 def _distances_in_run(
     distances: int, n: int, point: Any, points: int, groups: int, begin: int, end: int, shift: int, top: float
 ) -> Any:
-    """`pairs_in_run` where squared distances are all that is asked for, without its decisions in every turn."""
+    """`pairs_in_run` where squared distances are all that is asked for: without decisions in the loop."""
     x, y, z, limit = splat(point.x), splat(point.y), splat(point.z), splat(top)
     by_x, by_y, by_z = splat(get_float(shift, 0)), splat(get_float(shift, 1)), splat(get_float(shift, 2))
     for k in range(begin, end):
@@ -167,7 +166,7 @@ def _distances_in_run(
 def _two_in_run(
     buffers: Any, n: int, point: Any, points: int, groups: int, begin: int, end: int, shift: int, rule: Any
 ) -> Any:
-    """The same for rp² and π along an axis."""
+    """`pairs_in_run` for rp² and π along an axis."""
     x, y, z, limit = splat(point.x), splat(point.y), splat(point.z), splat(rule.first_top)
     by_x, by_y, by_z = splat(get_float(shift, 0)), splat(get_float(shift, 1)), splat(get_float(shift, 2))
     one, highest = splat(1.0), splat(rule.second_top)
@@ -202,7 +201,9 @@ def pairs_in_run(
 
 
 @inlined
-def pairs_in_own_group(buffers: Any, n: int, point: Any, lane: int, points: int, group: int, both: bool, rule: Any) -> Any:
+def pairs_in_own_group(
+    buffers: Any, n: int, point: Any, lane: int, points: int, group: int, both: bool, rule: Any
+) -> Any:
     """Append the pairs of a point with those after it in its own group, or with all others of it."""
     none = splat(0.0)
     pair = _pairs(point, points, group, (none, none, none), rule)

@@ -1,14 +1,19 @@
-"""How the loops are compiled: without the interpreter's lock, cached on disk, IEEE division, no fastmath."""
+"""How the loops of this kernel are compiled."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit
+from numba.extending import intrinsic
 
-compiled: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")
-"""Decorator of loops."""
+from daskpar.compiled import compiled
 
-inlined: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+__all__ = ["compiled", "inlined", "instruction"]
+
+inlined: Callable[..., Any] = functools.partial(compiled, forceinline=True)
 """Decorator of what stands inside loops: vectors then stay in registers."""
+
+instruction: Callable[..., Any] = intrinsic
+"""Decorator of what is written in LLVM's instructions: gives the types of a call, and the code for it."""

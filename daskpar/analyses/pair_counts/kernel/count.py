@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 
 from daskpar.analyses.pair_counts.kernel.collect import (
     CAPACITY,
@@ -15,6 +14,7 @@ from daskpar.analyses.pair_counts.kernel.collect import (
     point_at,
     resolve,
 )
+from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
 from daskpar.analyses.pair_counts.kernel.memory import get_int
 from daskpar.analyses.pair_counts.kernel.tally import sift, tally
@@ -76,7 +76,9 @@ def count_block(
                     if n > CAPACITY - (CHUNK + 2) * LANES:
                         n = empty(buffers, n, lookups, bins, rule, n_patches, sifting)
                     end = min(k + CHUNK, get_int(room.ends, run + 1))
-                    n = pairs_in_run(buffers, n, point, two.points, room.groups, k, end, room.shifts + 24 * run, rule)
+                    n = pairs_in_run(
+                        buffers, n, point, two.points, room.groups, k, end, room.shifts + 24 * run, rule
+                    )
                     k = end
             if n > CAPACITY - (CHUNK + 2) * LANES:
                 n = empty(buffers, n, lookups, bins, rule, n_patches, sifting)

@@ -16,11 +16,13 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models
-from numba.extending import intrinsic, overload, register_model
+from numba.extending import overload, register_model
+
+from daskpar.analyses.pair_counts.kernel.compiled import instruction
 
 LANES = 8
 """Numbers in a vector."""
@@ -32,30 +34,33 @@ _MASK = ir.VectorType(ir.IntType(1), LANES)
 _UNDEFINED = ir.Constant(_VECTOR, ir.Undefined)
 
 
-class _Vector(types.Type):  # type: ignore[misc]
+class _Vector(types.Type):
     def __init__(self) -> None:
         super().__init__(name="float64x8")
 
 
-class _Mask(types.Type):  # type: ignore[misc]
+class _Mask(types.Type):
     def __init__(self) -> None:
         super().__init__(name="bool_x8")
 
 
-vector = _Vector()
-mask = _Mask()
+vector: Any = _Vector()
+mask: Any = _Mask()
 
 
 @register_model(_Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)
+        super().__init__(manager, kind, _VECTOR)  # type: ignore[no-untyped-call]
 
 
 @register_model(_Mask)
-class _MaskModel(models.PrimitiveModel):  # type: ignore[misc]
+class _MaskModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _MASK)
+        super().__init__(manager, kind, _MASK)  # type: ignore[no-untyped-call]
+
+
+_declare: Callable[..., Any] = cgutils.get_or_insert_function
 
 
 def _pointer(builder: Any, base: Any, index: Any) -> Any:
@@ -63,7 +68,7 @@ def _pointer(builder: Any, base: Any, index: Any) -> Any:
     return builder.bitcast(builder.gep(words, [index]), _VECTOR.as_pointer())
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def load(typing: Any, base: Any, index: Any) -> Any:
     """Numbers index … index + 7 of the float64 array at an address (see `memory`)."""
 
@@ -73,7 +78,7 @@ def load(typing: Any, base: Any, index: Any) -> Any:
     return vector(types.intp, types.intp), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def store(typing: Any, base: Any, index: Any, value: Any) -> Any:
     """Set numbers index … index + 7 of the float64 array at an address."""
 
@@ -84,7 +89,7 @@ def store(typing: Any, base: Any, index: Any, value: Any) -> Any:
     return types.void(types.intp, types.intp, vector), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def splat(typing: Any, number: Any) -> Any:
     """Eight times the same float64 number."""
 
@@ -95,7 +100,7 @@ def splat(typing: Any, number: Any) -> Any:
     return vector(types.float64), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def lane_numbers(typing: Any) -> Any:
     """0, 1, … 7."""
 
@@ -105,7 +110,7 @@ def lane_numbers(typing: Any) -> Any:
     return vector(), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def count(typing: Any, condition: Any) -> Any:
     """In how many lanes a condition holds."""
 
@@ -115,26 +120,26 @@ def count(typing: Any, condition: Any) -> Any:
     return types.intp(condition), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def compress(typing: Any, value: Any, condition: Any) -> Any:
-    """The lanes in which a condition holds, moved to the front in their order; the rest is undefined."""
+    """Move the lanes in which a condition holds to the front in their order; the rest is undefined."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = ir.FunctionType(_VECTOR, [_VECTOR, _MASK, _VECTOR])
         name = f"llvm.experimental.vector.compress.v{LANES}f64"
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [*arguments, _UNDEFINED])
+        return builder.call(_declare(builder.module, kind, name), [*arguments, _UNDEFINED])
 
     return vector(value, condition), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def copysign(typing: Any, size: Any, sign: Any) -> Any:
     """``|size|`` with the sign of the second argument, lane by lane."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = ir.FunctionType(_VECTOR, [_VECTOR, _VECTOR])
         name = f"llvm.copysign.v{LANES}f64"
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+        return builder.call(_declare(builder.module, kind, name), arguments)
 
     return vector(size, sign), code
 
@@ -142,11 +147,11 @@ def copysign(typing: Any, size: Any, sign: Any) -> Any:
 def _function(name: str) -> Any:
     """One of LLVM's functions of one vector."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @instruction
     def call(typing: Any, value: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             kind = ir.FunctionType(_VECTOR, [_VECTOR])
-            function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f64")
+            function = _declare(builder.module, kind, f"llvm.{name}.v{LANES}f64")
             return builder.call(function, arguments)
 
         return vector(value), code
@@ -158,7 +163,7 @@ root = _function("sqrt")
 whole = _function("trunc")
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def choose(typing: Any, condition: Any, yes: Any, no: Any) -> Any:
     """One number or the other, lane by lane."""
 
@@ -168,7 +173,7 @@ def choose(typing: Any, condition: Any, yes: Any, no: Any) -> Any:
     return vector(condition, yes, no), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@instruction
 def store_whole(typing: Any, base: Any, index: Any, value: Any) -> Any:
     """Set numbers index … index + 7 of the int64 array at an address to whole numbers."""
 
@@ -181,17 +186,17 @@ def store_whole(typing: Any, base: Any, index: Any, value: Any) -> Any:
     return types.void(types.intp, types.intp, vector), code
 
 
-def _operator(symbol: Callable[..., Any], operand: Any, result: Any, instruction: str, *first: str) -> None:
+def _operator(symbol: Callable[..., Any], operand: Any, result: Any, name: str, *first: str) -> None:
     """Give two vectors (or masks) one of Python's operators, as one LLVM instruction."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @instruction
     def call(typing: Any, a: Any, b: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return getattr(builder, instruction)(*first, *arguments)
+            return getattr(builder, name)(*first, *arguments)
 
         return result(a, b), code
 
-    @overload(symbol)  # type: ignore[untyped-decorator]
+    @overload(symbol)
     def implementation(a, b):  # type: ignore[no-untyped-def]
         # numba compares this signature with the lambda's, annotations included.
         return (lambda a, b: call(a, b)) if a is operand and b is operand else None

@@ -54,7 +54,7 @@ def choose_layout(
     for axis, (span, period) in enumerate(zip(extent, periods, strict=True)):
         far = min(along if axis == 2 else plane, space)
         if period and (far > period / 2 or span > period):
-            raise ValueError(f"axis {axis}: separations to {far} and positions over {span} in a period of {period}")
+            raise ValueError(f"axis {axis}: separations to {far}, positions over {span}, period {period}")
     largest = max(float(np.abs(low).max()), float(np.abs(high).max()), max(periods))
     width = max(_best_width(plane, min(along, space), density), 1e-300)
     # A grid has at most about as many cells as there are points to fill them.
@@ -65,7 +65,9 @@ def choose_layout(
     nz = _number(sides[2], height)
     widths = [side / n if side > 0 else 1.0 for side, n in zip(sides, (nx, ny, nz), strict=True)]
     slack = 1e-9 * max(plane, along) + 16 * float(np.finfo(float).eps) * largest
-    return Layout(*map(float, low), *map(float, widths), nx, ny, nz, *map(float, periods), slack)
+    x0, y0, z0 = map(float, low)
+    width_x, width_y, height = map(float, widths)
+    return Layout(x0, y0, z0, width_x, width_y, height, nx, ny, nz, *periods, slack)
 
 
 def typical_density(positions: Floats, scale: float) -> float:

@@ -1,11 +1,11 @@
 """Which bin numbers are in.
 
-The bin is the number of thresholds at or below a number: 0 below the first bin, one more than the last bin above
-all. Evenly spaced thresholds are found by a division, then made exact by comparing with the thresholds on either
-side. Others are found by the leading bits of the float: exponent and a few bits of the mantissa number intervals
-that are narrow where the numbers are small, a table holds the bin at the beginning of each, and as no interval holds
-more than one threshold, one comparison makes that exact. The rest (signed, or too narrow) is compared with each
-threshold.
+The bin is the number of thresholds at or below a number: 0 below the first bin, one more than the last bin
+above all. Evenly spaced thresholds are found by a division, then made exact by comparing with the thresholds
+on either side. Others are found by the leading bits of the float: exponent and a few bits of the mantissa
+number intervals that are narrow where the numbers are small, a table holds the bin at the beginning of each,
+and as no interval holds more than one threshold, one comparison makes that exact. The rest (signed, or too
+narrow) is compared with each threshold.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from daskpar.analyses.pair_counts.kernel.compiled import inlined
 from daskpar.analyses.pair_counts.kernel.lanes import LANES, choose, load, splat, store_whole, whole
 from daskpar.analyses.pair_counts.kernel.memory import address, get_float, get_int, put_int
 
-EVEN, TABLE, EACH = range(3)
+EVEN, TABLE, EACH, WHOLE_STEPS = range(4)
 """How a bin is found."""
 LARGEST_TABLE = 4096
 
@@ -48,18 +48,19 @@ def make_lookup(thresholds: NDArray[np.float64]) -> tuple[Lookup, list[NDArray[A
     table, shift, offset = np.zeros(1, np.int64), 0, 0
     # Even means: exactly what the loop computes.
     if n > 3 and np.array_equal(np.arange(n) * step + begin, padded[:-1]):
-        how = EVEN
+        how = WHOLE_STEPS if begin == 0.0 and np.frexp(step)[0] == 0.5 else EVEN
     elif begin >= 0 and np.isfinite(padded[n - 1]):
         found = _table(padded[:-1])
         if found is not None:
             how, (table, shift, offset) = TABLE, found
-    per_step = 1.0 / step if how == EVEN else 0.0
-    lookup = Lookup(how, address(padded), n, begin, step, per_step, address(table), table.size - 1, shift, offset)
+    per_step = 1.0 / step if step > 0 else 0.0
+    even = (begin, step, per_step)
+    lookup = Lookup(how, address(padded), n, *even, address(table), table.size - 1, shift, offset)
     return lookup, [padded, table]
 
 
 def _table(thresholds: NDArray[np.float64]) -> tuple[NDArray[np.int64], int, int] | None:
-    """Bins at the beginnings of intervals, and which bits number those; None where the table would be too large."""
+    """Tell the bins where intervals begin, and which bits number those; None where they are too many."""
     positive = thresholds[thresholds > 0]
     bits = positive.view(np.int64)
     for shift in range(50, 30, -1):
@@ -75,6 +76,14 @@ def _table(thresholds: NDArray[np.float64]) -> tuple[NDArray[np.int64], int, int
             table[1:] = np.searchsorted(thresholds, beginnings, side="left")
             return table, shift, offset
     return None
+
+
+@inlined
+def _whole_steps(value: Any, lookup: Any) -> Any:
+    """`_even` from zero, in steps of a power of two, for positive numbers: the division is exact."""
+    last = splat(lookup.number - 1.0)
+    at = value * splat(lookup.per_step)
+    return whole(choose(at < last, at, last)) + splat(1.0)
 
 
 @inlined
@@ -98,7 +107,8 @@ def _each(value: Any, lookup: Any) -> Any:
 
 
 @inlined
-def _by_table(value: float, bits: int, lookup: Any) -> int:
+def by_table(value: float, bits: int, lookup: Any) -> Any:
+    """Find the bin of one number, given its bits as an integer too."""
     interval = min(max((bits >> lookup.shift) - lookup.offset, 0), lookup.last)
     found = get_int(lookup.table, interval)
     return found + (value >= get_float(lookup.thresholds, found))
@@ -115,12 +125,15 @@ def bin_numbers(values: int, n: int, lookup: Any, into: int) -> None:
     n : int
     lookup : Lookup
     """
-    if lookup.how == EVEN:
+    if lookup.how == WHOLE_STEPS:
+        for k in range(0, n, LANES):
+            store_whole(into, k, _whole_steps(load(values, k), lookup))
+    elif lookup.how == EVEN:
         for k in range(0, n, LANES):
             store_whole(into, k, _even(load(values, k), lookup))
     elif lookup.how == TABLE:
         for k in range(n):
-            put_int(into, k, _by_table(get_float(values, k), get_int(values, k), lookup))
+            put_int(into, k, by_table(get_float(values, k), get_int(values, k), lookup))
     else:
         for k in range(0, n, LANES):
             store_whole(into, k, _each(load(values, k), lookup))

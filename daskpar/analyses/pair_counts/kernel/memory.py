@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from daskpar.analyses.pair_counts.kernel.compiled import instruction
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
 
 
@@ -26,7 +26,7 @@ def address(array: NDArray[Any]) -> int:
 
 
 def aligned(size: int) -> NDArray[np.float64]:
-    """An uninitialised float64 array that begins at a cache line."""
+    """Make an uninitialised float64 array that begins at a cache line."""
     raw = np.empty(size + LANES)
     first = -(raw.ctypes.data // 8) % LANES
     return raw[first : first + size]
@@ -39,10 +39,10 @@ def pointer(builder: Any, base: Any, index: Any, kind: Any) -> Any:
 
 
 def _reader(kind: Any, result: Any) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
+    @instruction
     def read(typing: Any, base: Any, index: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.load(pointer(builder, *arguments, kind), align=8)
+            return builder.load(pointer(builder, arguments[0], arguments[1], kind), align=8)
 
         return result(types.intp, types.intp), code
 
@@ -50,10 +50,10 @@ def _reader(kind: Any, result: Any) -> Any:
 
 
 def _writer(kind: Any, value: Any) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
+    @instruction
     def write(typing: Any, base: Any, index: Any, number: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            builder.store(arguments[2], pointer(builder, *arguments[:2], kind), align=8)
+            builder.store(arguments[2], pointer(builder, arguments[0], arguments[1], kind), align=8)
             return context.get_dummy_value()
 
         return types.void(types.intp, types.intp, value), code

@@ -29,13 +29,17 @@ class Wanted(NamedTuple):
     n_patches: int = 0
 
 
+COUNTS_ONLY = Wanted()
+"""Numbers of pairs and nothing else."""
+
+
 def partial(
     layout: Layout,
     cells: tuple[int, int],
     one: Packed,
     two: Packed | None,
     binning: Binning,
-    wanted: Wanted = Wanted(),
+    wanted: Wanted = COUNTS_ONLY,
 ) -> Partial:
     """Count the pairs whose first point lies in a range of cells.
 
@@ -56,9 +60,9 @@ def partial(
     -------
     dict of arrays
         Unordered pairs where ``two`` is None and the binning is not signed, else ordered ones.
-        ``npairs`` int64; ``weight_sum`` (Σ w₁w₂) and ``separation_sum`` (Σ of rp, s or θ in degrees, not weighted),
-        float64, where wanted: of the shape of the binning. With patches the shape is (k, …), and ``patches``
-        int64 (k, 2) says which pair of patches each row is, in increasing order.
+        ``npairs`` int64; ``weight_sum`` (Σ w₁w₂) and ``separation_sum`` (Σ of rp, s or θ in degrees, not
+        weighted), float64, where wanted: of the shape of the binning. With patches the shape is (k, …), and
+        ``patches`` int64 (k, 2) says which pair of patches each row is, in increasing order.
     """
     visit = CROSS if two is not None else BOTH_ORDERS if binning.signed else EACH_ONCE
     rule = binning.rule(weighted=wanted.weights, separations=wanted.separations, patches=wanted.n_patches > 0)
@@ -71,16 +75,16 @@ def partial(
     second_lookup, _second = make_lookup(second)
     buffers = [aligned(CAPACITY + 2 * LANES) for _ in Buffers._fields]
     sums = _zeros(binning, wanted, sifting)
-    bins = Bins(*map(address, sums), copies=sums.npairs.shape[1], width=sums.npairs.shape[2])
+    bins = Bins(*map(address, sums), *sums.npairs.shape[1:])
     count_block(
-        room, layout, *cells, one.located, sample.located, visit, binning.reach, rule, (lookup, second_lookup),
-        Buffers(*map(address, buffers)), bins, wanted.n_patches, sifting,
+        room, layout, *cells, one.located, sample.located, visit, binning.reach, rule, (lookup,
+        second_lookup), Buffers(*map(address, buffers)), bins, wanted.n_patches, sifting,
     )  # fmt: skip
     return _trimmed(sums, binning, wanted)
 
 
 def merge(partials: Iterable[Partial]) -> Partial:
-    """Add partials up, in the order given: the order of block numbers, so that sums have the same bits always."""
+    """Add partials up in the order given: that of block numbers, so that sums have the same bits always."""
     total: Partial = {}
     for part in partials:
         if not total:

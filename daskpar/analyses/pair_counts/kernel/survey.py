@@ -25,8 +25,8 @@ def lay_out(
     Parameters
     ----------
     one, two : float64, shape (n, 3)
-        Samples, in the caller's x, y, z; unit vectors for ``theta``. ``two`` is None where a sample is paired with
-        itself.
+        Samples, in the caller's x, y, z; unit vectors for ``theta``. ``two`` is None where a sample is paired
+        with itself.
     binning : Binning
     boxsize : 3 floats, optional
         Lengths of the periodic box along x, y and z; 0 where an axis is not periodic.
@@ -34,7 +34,8 @@ def lay_out(
     Raises
     ------
     ValueError
-        A periodic box for ``theta`` or the midpoint; separations beyond half the box; positions that span more.
+        A periodic box for ``theta`` or the midpoint; separations beyond half the box; positions that span
+        more.
     """
     periods = (0.0, 0.0, 0.0) if boxsize is None else boxsize
     if any(periods) and (binning.midpoint or binning.metric == "theta"):

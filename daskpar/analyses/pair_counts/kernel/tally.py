@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 
+from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 from daskpar.analyses.pair_counts.kernel.lanes import LANES, compress, count, load, root, splat, store
-from daskpar.analyses.pair_counts.kernel.lookup import bin_numbers
+from daskpar.analyses.pair_counts.kernel.lookup import TABLE, bin_numbers, by_table
 from daskpar.analyses.pair_counts.kernel.memory import get_float, get_int, put_float, put_int
 
 SPREAD = 4  # a power of two
@@ -20,8 +20,8 @@ MANY_BINS = 200
 class Bins(NamedTuple):
     """Counts and sums: addresses of arrays of shape (slots, copies, width).
 
-    ``width`` counts one bin more at either end of each axis. There is a slot for each pair of patches that was met,
-    numbered in ``slot_of``, and ``used`` holds how many; without patches there is one.
+    ``width`` counts one bin more at either end of each axis. There is a slot for each pair of patches that
+    was met, numbered in ``slot_of``, and ``used`` holds how many; without patches there is one.
     """
 
     npairs: int
@@ -37,8 +37,8 @@ class Bins(NamedTuple):
 def sift(values: int, n: int, thresholds: int, number: int, npairs: int) -> None:
     """Count values between thresholds, all below the last of them; ``values`` is used up.
 
-    Passes from the top: each counts what is below a threshold and keeps only that. With bins that grow outwards
-    most pairs are gone after one or two passes.
+    Passes from the top: each counts what is below a threshold and keeps only that. With bins that grow
+    outwards most pairs are gone after one or two passes.
 
     Parameters
     ----------
@@ -66,10 +66,11 @@ def sift(values: int, n: int, thresholds: int, number: int, npairs: int) -> None
 
 
 @inlined
-def arcsine(x: float) -> float:
+def arcsine(x: float) -> Any:
     """Arc sine of 0 ≤ x ≤ 1 to 1 ulp, from additions, multiplications, divisions and roots only.
 
-    The same bits on every processor; the rational approximation of FreeBSD's ``e_asin.c`` (Sun Microsystems, 1993).
+    The same bits on every processor; the rational approximation of FreeBSD's ``e_asin.c`` (Sun Microsystems,
+    1993).
     """
     t = x * x if x < 0.5 else (1.0 - x) * 0.5
     p = t * (
@@ -80,7 +81,11 @@ def arcsine(x: float) -> float:
             + t
             * (
                 2.01212532134862925881e-01
-                + t * (-4.00555345006794114027e-02 + t * (7.91534994289814532176e-04 + t * 3.47933107596021167570e-05))
+                + t
+                * (
+                    -4.00555345006794114027e-02
+                    + t * (7.91534994289814532176e-04 + t * 3.47933107596021167570e-05)
+                )
             )
         )
     )
@@ -95,7 +100,7 @@ def arcsine(x: float) -> float:
 
 
 @inlined
-def _slot(bins: Any, pair: int) -> int:
+def _slot(bins: Any, pair: int) -> Any:
     """Slot of a pair of patches: the next free one where it is met for the first time."""
     slot = get_int(bins.slot_of, pair)
     if slot < 0:
@@ -115,16 +120,31 @@ def _separations(values: int, n: int, angles: bool) -> None:
             put_float(values, k, np.degrees(2.0 * arcsine(min(0.5 * get_float(values, k), 1.0))))
 
 
+@inlined
+def _count_by_table(buffers: Any, n: int, first_lookup: Any, columns: int, npairs: int) -> None:
+    """Count pairs of two axes, the bins of the second of which are known."""
+    for k in range(n):
+        row = by_table(get_float(buffers.first, k), get_int(buffers.first, k), first_lookup)
+        where = row * columns + get_int(buffers.second, k)
+        put_int(npairs, where, get_int(npairs, where) + 1)
+
+
 @compiled
-def tally(buffers: Any, n: int, first_lookup: Any, second_lookup: Any, bins: Any, rule: Any, n_patches: int) -> None:
+def tally(
+    buffers: Any, n: int, first_lookup: Any, second_lookup: Any, bins: Any, rule: Any, n_patches: int
+) -> None:
     """Add the pairs in the buffers to their bins, one after the other."""
-    bin_numbers(buffers.first, n, first_lookup, buffers.bin)
+    counts_only = not (rule.weighted or rule.separations or n_patches)
     columns = 1
     if rule.two_axes:
         bin_numbers(buffers.second, n, second_lookup, buffers.second)
         columns = second_lookup.number + 1
+        if counts_only and first_lookup.how == TABLE:
+            _count_by_table(buffers, n, first_lookup, columns, bins.npairs)
+            return
+    bin_numbers(buffers.first, n, first_lookup, buffers.bin)
     copies = bins.copies - 1
-    if not (rule.weighted or rule.separations or n_patches):
+    if counts_only:
         for k in range(n):
             where = get_int(buffers.bin, k) * columns + (k & copies) * bins.width
             if rule.two_axes:
@@ -141,7 +161,9 @@ def tally(buffers: Any, n: int, first_lookup: Any, second_lookup: Any, bins: Any
             where += _slot(bins, int(get_float(buffers.patch, k))) * bins.width
         put_int(bins.npairs, where, get_int(bins.npairs, where) + 1)
         if rule.weighted:
-            put_float(bins.weight_sum, where, get_float(bins.weight_sum, where) + get_float(buffers.weight, k))
+            put_float(
+                bins.weight_sum, where, get_float(bins.weight_sum, where) + get_float(buffers.weight, k)
+            )
         if rule.separations:
             separation = get_float(buffers.first, k)
             put_float(bins.separation_sum, where, get_float(bins.separation_sum, where) + separation)

@@ -11,10 +11,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from daskpar.analyses.pair_counts.kernel.cells import Layout
-from daskpar.analyses.pair_counts.kernel.compiled import inlined
 from numpy.typing import NDArray
 
+from daskpar.analyses.pair_counts.kernel.cells import Layout
+from daskpar.analyses.pair_counts.kernel.compiled import inlined
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
 from daskpar.analyses.pair_counts.kernel.memory import address, get_float, get_int, put_float, put_int
 
@@ -46,7 +46,9 @@ def make_room(layout: Layout, start: NDArray[np.int64], plane: float) -> tuple[R
     """Allocate `Room` for the fullest columns there are: addresses, and the arrays to be kept alive."""
     bounds = start.reshape(-1, layout.nz + 1)
     fullest = int((bounds[:, -1] - bounds[:, 0]).max())
-    across, up = (2 * (int((plane + layout.slack) / width) + 1) + 1 for width in (layout.width_x, layout.width_y))
+    across, up = (
+        2 * (int((plane + layout.slack) / width) + 1) + 1 for width in (layout.width_x, layout.width_y)
+    )
     # At most three windows a column (periodic in z), which meet in at most two groups and two cells each.
     windows = 3 * across * up
     arrays: list[NDArray[Any]] = [
@@ -59,14 +61,23 @@ def make_room(layout: Layout, start: NDArray[np.int64], plane: float) -> tuple[R
 
 
 @inlined
-def _steps(layout: Any, plane: float, width: float) -> int:
+def _steps(layout: Any, plane: float, width: float) -> Any:
     return int((plane + layout.slack) / width) + 1
 
 
 @inlined
 def _columns(
-    near: int, column: int, shift: int, at: float, origin: float, width: float, n: int, period: float, first: int, steps: int
-) -> int:
+    near: int,
+    column: int,
+    shift: int,
+    at: float,
+    origin: float,
+    width: float,
+    n: int,
+    period: float,
+    first: int,
+    steps: int,
+) -> Any:
     """List the columns within some steps along one axis: squared distance, number, shift of the image."""
     own = min(max(int((at - origin) / width), 0), n - 1)
     found = 0
@@ -96,7 +107,7 @@ def _columns(
 
 
 @inlined
-def _append(groups: int, n: int, first: int, last: int, stride: int) -> int:
+def _append(groups: int, n: int, first: int, last: int, stride: int) -> Any:
     """Append groups first … last - 1 to a list of n; eight at a time, of which the last may be too many."""
     for k in range(LANES):
         put_int(groups, n + k, (first + k) * stride)
@@ -106,12 +117,23 @@ def _append(groups: int, n: int, first: int, last: int, stride: int) -> int:
 
 
 @inlined
-def _cell(layout: Any, height: float) -> int:
+def _cell(layout: Any, height: float) -> Any:
     return min(max(int(height / layout.height), 0), layout.nz - 1)
 
 
 @inlined
-def find(room: Any, layout: Any, start: int, stride: int, x: float, y: float, z: float, reach: Any, visit: int, own: int) -> int:
+def find(
+    room: Any,
+    layout: Any,
+    start: int,
+    stride: int,
+    x: float,
+    y: float,
+    z: float,
+    reach: Any,
+    visit: int,
+    own: int,
+) -> Any:
     """Write the windows of a point into ``room``; how many runs there are.
 
     Parameters
@@ -172,7 +194,11 @@ def find(room: Any, layout: Any, start: int, stride: int, x: float, y: float, z:
             for image in range(-1, 2):
                 shift_z = image * layout.period_z
                 if image != 0:
-                    if layout.period_z == 0.0 or (image == -1 and below >= 0.0) or (image == 1 and above < top):
+                    if (
+                        layout.period_z == 0.0
+                        or (image == -1 and below >= 0.0)
+                        or (image == 1 and above < top)
+                    ):
                         continue
                     if half and home and image == -1:
                         continue

@@ -1,0 +1,138 @@
+"""The user's own expression on a stack, evaluated band by band inside the tasks.
+
+    combine((stack - bias) / flat)
+
+The graph that xarray and dask made of it is cut to row bands, and what only one band needs, reading included,
+becomes one task: no data go from task to task but the band itself. Slices of stacks become smaller reads;
+arrays in the graph go to scratch and are mapped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask._task_spec import DataNode, GraphNode, Task, TaskRef, cull
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
+
+from daskpar.analyses.image_stats.with_dask.blocks import BLOCK_BYTES, runs
+from daskpar.analyses.image_stats.with_dask.selection import (
+    Selection,
+    graph_of,
+    slice_of,
+    stack_records,
+    traced,
+)
+from daskpar.analyses.image_stats.with_dask.sources import (
+    LARGEST_IN_GRAPH,
+    content_digest,
+    from_scratch,
+    to_scratch,
+)
+from daskpar.analyses.image_stats.with_dask.stack import read_plane
+from daskpar.inputs.images import ImageStack
+
+Graph = dict[Any, GraphNode]
+
+#: Chunks of an expression that are already row bands stay as they are up to this size: a stack of uint16
+#: becomes one of float64 in any expression.
+WIDEST_BAND = 4 * BLOCK_BYTES
+
+
+def bands_of(array: da.Array) -> list[tuple[int, int]]:
+    """Return the row bands in which an expression is evaluated: its chunks, where these are row bands."""
+    frames, rows, columns = array.chunks
+    heights = [height for height in rows if height]
+    row_bytes = array.shape[0] * array.shape[2] * array.dtype.itemsize
+    if len(frames) == len(columns) == 1 and heights and max(heights) * row_bytes <= WIDEST_BAND:
+        ends = np.cumsum(heights).tolist()
+        return list(zip([0, *ends[:-1]], ends, strict=True))
+    return list(runs(array.shape[1], row_bytes))
+
+
+def evaluated_bands(array: da.Array, bands: Sequence[tuple[int, int]]) -> list[Delayed]:
+    """Return a task for each row band, which evaluates the expression there for all frames."""
+    heights = tuple(stop - start for start, stop in bands)
+    array = array.rechunk((-1, heights, -1))
+    keys = [(array.name, 0, number, 0) for number in range(len(bands))]
+    graph = dict(cull(graph_of(array), keys))
+    graph = _narrowed(graph, stack_records(array))
+    graph = _without_arrays(dict(cull(graph, keys)))
+    fused = _fused(graph, keys)
+    layer = HighLevelGraph.from_collections(f"bands-{array.name}", fused)
+    return [Delayed(key, layer, layer=f"bands-{array.name}") for key in keys]
+
+
+def _narrowed(graph: Graph, records: dict[str, ImageStack]) -> Graph:
+    """Let slices of stacks read only what they need."""
+    narrowed = dict(graph)
+    for key in graph:
+        for record in records.values():
+            box = traced(graph, key, record)
+            if box is not None and records.get(box.source) is record:
+                narrowed[key] = _box_task(key, box)
+    return narrowed
+
+
+def _box_task(key: Any, box: Selection) -> Task:
+    return Task(key, read_box, TaskRef(box.source), box.plane, *map(slice_of, box.axes))
+
+
+def read_box(record: ImageStack, plane: str, frames: slice, rows: slice, columns: slice) -> Any:
+    """Read a box of a stack, native: only these frames are opened, and only rows between the first and last."""
+    part = record.take(frames)
+    wanted = range(record.shape[0])[rows]
+    low, high = min(wanted), max(wanted) + 1
+    inner = slice(wanted.start - low, None if wanted.step < 0 else wanted.stop - low, wanted.step)
+    return read_plane(part, plane, low, high)[:, inner, columns]
+
+
+def _without_arrays(graph: Graph) -> Graph:
+    """Move the arrays in a graph to scratch, where together they are large."""
+    arrays = {
+        k: n.value for k, n in graph.items() if isinstance(n, DataNode) and isinstance(n.value, np.ndarray)
+    }
+    if sum(array.nbytes for array in arrays.values()) <= LARGEST_IN_GRAPH:
+        return graph
+    mapped = {
+        key: Task(key, from_scratch, to_scratch(np.asarray(array), content_digest(np.asarray(array))))
+        for key, array in arrays.items()
+        if array.dtype != object
+    }
+    return {**graph, **mapped}
+
+
+def _fused(graph: Graph, keys: Sequence[Any]) -> Graph:
+    """Make one task of each band and of all that only it needs; shared loads from scratch are repeated."""
+    users = Counter(dependency for node in graph.values() for dependency in node.dependencies)
+    found: Graph = {}
+    for key in keys:
+        inside = _exclusive(graph, key, users, set(keys))
+        found[key] = Task.fuse(*(graph[k] for k in inside))
+    wanted = {dependency for node in found.values() for dependency in node.dependencies}
+    return {**dict(cull(graph, wanted - found.keys())), **found} if wanted else found
+
+
+def _exclusive(graph: Graph, key: Any, users: Counter[Any], ends: set[Any]) -> list[Any]:
+    """Return a node and those behind it that nothing outside uses, the node first."""
+    inside, inner_uses = [key], Counter(graph[key].dependencies)
+    waiting = list(graph[key].dependencies)
+    while waiting:
+        name = waiting.pop()
+        node = graph[name]
+        repeated = isinstance(node, Task) and node.func is from_scratch
+        if name in inside or name in ends or not (repeated or _alone(node, inner_uses[name] == users[name])):
+            continue
+        inside.append(name)
+        inner_uses.update(node.dependencies)
+        waiting += node.dependencies
+    return inside
+
+
+def _alone(node: GraphNode, only_here: bool) -> bool:
+    """Whether a node belongs into the one task that uses it: records of files are shared, and stay nodes."""
+    return only_here and not (isinstance(node, DataNode) and isinstance(node.value, ImageStack))
