@@ -74,6 +74,12 @@ class _LockedCacheFile(IndexDataCacheFile):
         with _locked(self._index_path):
             super().save(key, data)  # type: ignore[no-untyped-call]
 
+    def _load_index(self) -> Any:
+        try:
+            return super()._load_index()  # type: ignore[no-untyped-call]
+        except Exception:  # it refers to modules that are gone, or is damaged: as good as empty
+            return {}
+
     def load(self, key: Any) -> Any:
         if not os.path.exists(self._index_path):
             return None

@@ -70,6 +70,14 @@ def test_processes_that_start_together_compile_once(tmp_path):
     assert sorted(int(hits) for _, hits in found) == [0, 1, 1]
 
 
+def test_an_index_that_cannot_be_read_is_an_empty_one(tmp_path):
+    kernels(tmp_path, "x - 1")
+    assert run(tmp_path) == (20, 0)
+    for index in tmp_path.rglob("*.nbi"):
+        index.write_bytes(index.read_bytes()[:-20])
+    assert run(tmp_path) == (20, 0)
+
+
 def test_digest_holds_names_and_contents(tmp_path):
     kernels(tmp_path, "x")
     before = sources_digest.__wrapped__(tmp_path)
