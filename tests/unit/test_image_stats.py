@@ -256,6 +256,25 @@ def test_scaling_and_zero(folder, pixels):
     np.testing.assert_allclose(found.combined.compute(scheduler="synchronous"), expected, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("section", [None, (5, 41, 3, 30)])
+def test_levels_from_statistics_and_exposures(folder, pixels, section):
+    stack = opened(folder)
+    top, bottom, left, right = section or (0, SHAPE[1], 0, SHAPE[2])
+    cut = np.where(np.isfinite(pixels), pixels, np.nan).astype("f8")[:, top:bottom, left:right]
+    median, mean = np.nanmedian(cut, axis=(1, 2)), np.nanmean(cut, axis=(1, 2))
+    exposure = 10.0 + np.arange(SHAPE[0])
+    for names, numbers in (
+        ({"scaling": "median"}, {"scaling": median[0] / median}),
+        ({"zero": "mean"}, {"zero": mean - mean[0]}),
+        ({"scaling": "exposure"}, {"scaling": exposure[0] / exposure}),
+    ):
+        measured = daskpar.combine(stack, section=section, **names).compute(scheduler="synchronous")
+        given = daskpar.combine(stack, **numbers).compute(scheduler="synchronous")
+        np.testing.assert_allclose(measured.combined, given.combined, rtol=1e-6)
+        np.testing.assert_array_equal(measured["count"], given["count"])
+
+
 def test_growing_crosses_the_borders_of_blocks(folder, monkeypatch):
     from daskpar.analyses.image_stats.with_dask import blocks
 
@@ -282,6 +301,10 @@ def test_growing_crosses_the_borders_of_blocks(folder, monkeypatch):
         ({"weights": "inverse_variance"}, RecipeError),
         ({"grow": -1}, RecipeError),
         ({"scaling": [1, 2]}, InputError),
+        ({"scaling": "mode"}, RecipeError),
+        ({"zero": "exposure"}, RecipeError),
+        ({"zero": "median", "section": (0, 5, 30, 99)}, RecipeError),
+        ({"align": "guess"}, RecipeError),
         ({"mask": np.zeros((3, 3), bool)}, InputError),
     ],
 )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Sigma = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Level = Literal["mean", "median", "clipped_mean", "clipped_median"]
 FilePattern = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
@@ -89,10 +90,16 @@ class CombineOptions(_Settings):
     weights: Literal["inverse_variance"] | tuple[NotNegative, ...] | None = Field(
         None, description="A number for each frame, or the inverse squares of the uncertainties"
     )
-    scaling: tuple[Finite, ...] | None = Field(
-        None, description="A number for each frame: a value becomes (value - zero) * scaling"
+    scaling: Level | Literal["exposure"] | tuple[Finite, ...] | None = Field(
+        None,
+        description="A value becomes (value - zero) * scaling: numbers, or to the level of the first frame",
     )
-    zero: tuple[Finite, ...] | None = Field(None, description="A number for each frame, subtracted first")
+    zero: Level | tuple[Finite, ...] | None = Field(
+        None, description="Numbers, or what the level of a frame is above that of the first"
+    )
+    section: tuple[int, int, int, int] | None = Field(
+        None, description="Where levels are measured: first row, end of rows, first column, end of columns"
+    )
     align: Literal["pixels"] | None = Field(
         None, description="pixels: combine pixel by pixel though the celestial WCS of the frames differ"
     )

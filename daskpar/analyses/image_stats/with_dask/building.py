@@ -10,7 +10,7 @@ from dask.delayed import delayed
 
 from daskpar.analyses.image_stats.with_dask.combining import combined
 from daskpar.analyses.image_stats.with_dask.frames import frame_stats
-from daskpar.analyses.image_stats.with_dask.planes import check_alignment, vector
+from daskpar.analyses.image_stats.with_dask.planes import check_alignment
 from daskpar.analyses.image_stats.with_dask.sources import FileBands
 from daskpar.analyses.image_stats.with_dask.stack import lazy_plane, row_bands
 from daskpar.analyses.image_stats.with_dask.staging import staging_nodes
@@ -57,7 +57,6 @@ def result(record: ImageStack, options: ImageStatsOptions, parts: Sequence[Any] 
         planes = {"frames": stack, "weights": settings.pop("weights")}
         for name, plane in (("masks", "mask"), ("uncertainty", "uncertainty")):
             planes[name] = lazy_plane(record, plane) if plane in record.planes else None
-        settings |= {name: vector(name, settings[name], len(record)) for name in ("scaling", "zero")}
         found.append(combined(stack, planes, settings, options.combine.align, parts))
     if options.frame_stats is not None:
         stats = frame_stats(stack, **options.frame_stats.model_dump())

@@ -20,7 +20,8 @@ from dask.delayed import Delayed, delayed
 from daskpar.analyses.image_stats import kernel
 from daskpar.analyses.image_stats.with_dask.blocks import gathered, runs
 from daskpar.analyses.image_stats.with_dask.expression import bands_of, evaluated_bands
-from daskpar.analyses.image_stats.with_dask.planes import check, check_alignment, places, vector
+from daskpar.analyses.image_stats.with_dask.levels import known_levels, measured_levels
+from daskpar.analyses.image_stats.with_dask.planes import check, check_alignment, places
 from daskpar.analyses.image_stats.with_dask.sky import wcs_header
 from daskpar.analyses.image_stats.with_dask.sources import FileBands, Source
 from daskpar.analyses.image_stats.with_dask.staging import StagedBands, staging_nodes
@@ -70,6 +71,7 @@ def combine(
     grow: float = 0,
     percentile: float = 50.0,
     align: str | None = None,
+    section: Sequence[int] | None = None,
     **parameters: Any,
 ) -> xr.Dataset:
     """Combine frames to one image, pixel by pixel; lazy.
@@ -94,8 +96,10 @@ def combine(
     weights : array_like or "inverse_variance", optional
         For mean and sum: (frame,), (y, x) or (frame, y, x); values of weight 0 are not used. Or the inverse
         squares of `uncertainty`.
-    scaling, zero : array_like (frame,), optional
-        A value becomes (value - zero) * scaling before anything else.
+    scaling, zero : array_like (frame,) or str, optional
+        A value becomes (value - zero) * scaling before anything else. A statistic (mean, median,
+        clipped_mean, clipped_median; of `frame_stats`) brings frames to the level of the first: as scaling
+        its level over the frame's, as zero the difference of the levels. Scaling may be "exposure".
     mask : array_like of bool, optional
         (frame, y, x) or (y, x); True where a value must not be used.
     uncertainty : array_like, optional
@@ -106,6 +110,8 @@ def combine(
         Percent, for the method percentile.
     align : {"pixels"}, optional
         Combine pixel by pixel though the celestial WCS of the frames differ.
+    section : (int, int, int, int), optional
+        Part of the frames that these statistics are of: first row, end of rows, first column, end of columns.
     **parameters
         Of the other rejections: sigma_lower, sigma_upper, nlow, nhigh, low_fraction, high_fraction,
         read_noise, gain, sensitivity_noise.
@@ -136,8 +142,7 @@ def combine(
         {
             "method": method, "rejection": rejection, "sigma": sigma, "maxiters": maxiters, "center": center,
             "scale": scale, "grow": grow, "percentile": percentile, **parameters,
-            "scaling": vector("scaling", scaling, stack.shape[0]),
-            "zero": vector("zero", zero, stack.shape[0]),
+            "scaling": scaling, "zero": zero, "section": section,
         },
         align,
     )  # fmt: skip
@@ -168,8 +173,10 @@ def combined(
     planes = {name: plane for name, plane in planes.items() if plane is not None}
     sources, arrays, settings = places(stack, planes, dict(settings))
     check(stack, planes, settings)
+    settings = known_levels(stack, settings)
+    levels = measured_levels(stack, settings)
     check_alignment(stack, sources.get("frames"), align)
-    bands, blocks = _blocks(stack, sources, arrays, settings, parts)
+    bands, blocks = _blocks(stack, sources, arrays, settings, parts, levels)
     names = ["combined", "uncertainty", "count", "rejected_low", "rejected_high"]
     names += ["rejected_grown"] if settings["grow"] else []
     names += ["uncertainty_propagated"] if "uncertainty" in planes else []
@@ -202,6 +209,7 @@ def _blocks(
     arrays: Mapping[str, da.Array],
     settings: Mapping[str, Any],
     parts: Sequence[Any] | None,
+    levels: Delayed | None,
 ) -> tuple[list[tuple[int, int]], list[Delayed]]:
     """Return the row bands, and a durable node for each."""
     frames, rows, columns = stack.shape
@@ -221,7 +229,7 @@ def _blocks(
             for name, all_of_it in pieces.items()
         }
         key, label = [description, [start, stop]], f"combine rows {start}:{stop}"
-        blocks.append(durable(combine_rows, work, start, stop, mine, key=key, label=label))
+        blocks.append(durable(combine_rows, work, start, stop, mine, levels, key=key, label=label))
     return bands, blocks
 
 
@@ -253,7 +261,9 @@ def _overlapping(parts: Sequence[Any], bands: Sequence[tuple[int, int]], start: 
     return [part for part, (low, high) in zip(parts, bands, strict=True) if low < stop and high > start]
 
 
-def combine_rows(work: Combination, start: int, stop: int, pieces: Pieces) -> dict[str, Any]:
+def combine_rows(
+    work: Combination, start: int, stop: int, pieces: Pieces, levels: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Combine a band of rows of all frames.
 
     Parameters
@@ -264,13 +274,16 @@ def combine_rows(work: Combination, start: int, stop: int, pieces: Pieces) -> di
         The rows.
     pieces : mapping of str to sequence of arrays
         Planes that the graph hands over, in whole bands.
+    levels : mapping, optional
+        Scales and zero levels that were measured.
 
     Returns
     -------
     dict
         As `kernel.combine_band`.
     """
-    settings = dict(work.settings)
+    settings = {**work.settings, **(levels or {})}
+    del settings["section"]
     halo = math.ceil(settings["grow"])
     rows = work.bands[-1][1]
     low, high = max(0, start - halo), min(rows, stop + halo)

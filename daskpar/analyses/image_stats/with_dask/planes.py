@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from daskpar.analyses.image_stats import kernel
+from daskpar.analyses.image_stats.with_dask.levels import KEYS, vector
 from daskpar.analyses.image_stats.with_dask.selection import files_behind, stack_records
 from daskpar.analyses.image_stats.with_dask.sources import FileBands, MappedArray, Source
 from daskpar.errors import InputError, RecipeError
@@ -17,22 +18,6 @@ from daskpar.inputs.images import check_aligned
 
 #: Methods whose result can be weighted; that carry uncertainties.
 WEIGHTED, CARRYING = ("mean", "sum"), ("mean", "sum", "median")
-
-
-def vector(name: str, given: Any, frames: int) -> list[float] | None:
-    """Return a number for each frame.
-
-    Raises
-    ------
-    InputError
-        There are not as many.
-    """
-    if given is None:
-        return None
-    numbers = np.asarray(given, np.float64)
-    if numbers.shape not in ((), (frames,)):
-        raise InputError(f"{name} has the shape {numbers.shape}", f"give {frames} numbers", key=name)
-    return [float(number) for number in np.broadcast_to(numbers, (frames,))]
 
 
 def places(
@@ -85,7 +70,11 @@ def check(stack: xr.DataArray, planes: Mapping[str, Any], settings: Mapping[str,
         raise RecipeError("inverse variances need uncertainties", "give uncertainty", key="weights")
     if "uncertainty" in planes and method not in CARRYING:
         raise RecipeError(f"the {method} carries no uncertainty", "leave uncertainty out", key="uncertainty")
-    options = {name: value for name, value in settings.items() if name not in ("weights", "uncertainty")}
+    options = {
+        name: value
+        for name, value in settings.items()
+        if name not in ("weights", "uncertainty", "section", *KEYS)
+    }
     try:
         kernel.combine_band(np.zeros((stack.shape[0], 1, 0), stack.dtype), **options)
     except TypeError as error:
