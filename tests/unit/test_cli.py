@@ -5,27 +5,15 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 
 import pytest
 
 from daskpar.cli import app, run_command, status_text
 
-VERBS = {
-    "init", "validate", "plan", "run", "submit", "status", "logs", "list", "cancel", "resume", "clean", "doctor",
-}  # fmt: skip
-STATUS = {
-    "name",
-    "state",
-    "profile",
-    "blocks_done",
-    "blocks_total",
-    "started",
-    "ended",
-    "result_hash",
-    "error",
-    "path",
-}
+VERBS = set("init validate plan run submit status logs list cancel resume clean doctor".split())
+STATUS = set("name state profile blocks_done blocks_total started ended result_hash error path".split())
 MESSAGE = re.compile(r"^(error|warning): .+", re.DOTALL)
 
 MODULE = """
@@ -66,6 +54,7 @@ def prepared(folder, text):
 def here(tmp_path, monkeypatch, runs):
     """An empty working folder with the recipe, its module and a profile of threads."""
     monkeypatch.chdir(tmp_path)
+    sys.modules.pop("mine", None)
     return prepared(tmp_path, recipe(1, 22, 333))
 
 
@@ -331,21 +320,23 @@ def test_a_bad_profile_is_code_2_before_anything_exists(call, here, profile):
 
 def test_missing_input_is_code_3_before_anything_exists(call, here):
     (here / "recipe.yaml").write_text(recipe(1).replace("grid: {x: [1]}", "files: none/*.fits"))
-    for verb in ("validate", "run", "submit"):
+    for verb in ("plan", "run", "submit"):
         code, _, err = call(verb, "recipe.yaml", "--allow-code")
         assert code == 3, verb
         assert "none/*.fits" in err
+    code, _, err = call("validate", "recipe.yaml", "--allow-code")
+    assert code == 0  # the recipe is valid, wherever its data are
+    assert "none/*.fits" in err
     assert not (here / "runs").exists()
 
 
 def test_code_that_cannot_be_imported_is_code_2(call, here):
     for text, what in [("1 / 0", "ZeroDivisionError"), ("import nothing_here", "nothing_here"), ("", "work")]:
         (here / "mine.py").write_text(text)
+        sys.modules.pop("mine", None)
         code, _, err = call("run", "recipe.yaml", "--allow-code")
         assert code == 2
         assert what in err
-        for name in ("mine",):
-            __import__("sys").modules.pop(name, None)
     assert not (here / "runs").exists()
 
 
@@ -392,13 +383,14 @@ def test_an_unwritable_folder_is_code_5(call, here):
 def test_signals_end_with_their_codes(start, here, count, number, code):
     (here / "mine.py").write_text(count.source + MODULE)
     (here / "recipe.yaml").write_text(recipe(1, "slow"))
-    process = start("run", "recipe.yaml", "-p", "threads.yaml", "--allow-code")
+    (here / "one.yaml").write_text("kind: local\nworkers: 1\n")
+    process = start("run", "recipe.yaml", "-p", "one.yaml", "--allow-code")
     deadline = time.monotonic() + 60
     while not count.lines() and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == code, err
     assert "daskpar resume" in err
     assert "Traceback" not in err
