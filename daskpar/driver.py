@@ -115,7 +115,9 @@ def drive(prepared: Prepared) -> Result:
             try:
                 _work(prepared, journal)
             except BaseException as error:
-                journal.update(ended=now(), **_ending(error, run))
+                if journal.state["state"] == "done":  # only the cluster had still to be closed
+                    raise
+                journal.update(ended=now(), dashboard=None, **_ending(error, run))
                 if isinstance(error, Exception) and not isinstance(error, DaskparError):
                     journal.event(
                         "failed", label="driver", message=str(error), traceback=traceback.format_exc()
@@ -128,17 +130,19 @@ def _work(prepared: Prepared, journal: Journal) -> None:
     execution = Execution(prepared, journal)
     clock = time.monotonic()
     with open_client(prepared.profile) as client:
-        journal.update(dashboard=client.dashboard_link, workers=len(client.scheduler_info()["workers"]))
+        link = client.dashboard_link if getattr(prepared.profile, "dashboard", True) else None
+        journal.update(dashboard=link, workers=len(client.scheduler_info()["workers"]))
         journal.event("cluster", seconds=time.monotonic() - clock)
         dataset = execution.run(client)
         journal.event("assemble")
         result_hash = dataset_store.save(dataset, prepared.run.dataset)
         written = _write_outputs(prepared, result_hash, journal.state["started"])
+        journal.event("done", seconds=time.monotonic() - clock)
+        done = {"state": "done", "ended": now(), "error": None, "exit_code": 0, "dashboard": None}
+        journal.update(**done, result_hash=result_hash, outputs=list(map(str, written)))
+        journal.write()
         if prepared.recipe.keep_ledger == "until_done":
             shutil.rmtree(prepared.run.ledger, ignore_errors=True)
-        journal.event("done", seconds=time.monotonic() - clock)
-        journal.update(state="done", ended=now(), error=None, dashboard=None)
-        journal.update(result_hash=result_hash, outputs=list(map(str, written)))
 
 
 def _write_outputs(prepared: Prepared, result_hash: str, started: str) -> list[Path]:
@@ -160,14 +164,17 @@ def _ending(error: BaseException, run: RunDirectory) -> dict[str, Any]:
         return {
             "state": "interrupted",
             "error": "interrupted from the keyboard; daskpar resume goes on",
+            "exit_code": 130,
         }
     if isinstance(error, Terminated):
         asked = (run.path / "cancel").exists()
         return {
             "state": "cancelled" if asked else "interrupted",
             "error": "cancelled" if asked else "terminated",
+            "exit_code": 143,
         }
-    return {"state": "failed", "error": str(error) or type(error).__name__}
+    code = getattr(error, "exit_code", 1)
+    return {"state": "failed", "error": str(error) or type(error).__name__, "exit_code": code}
 
 
 @contextmanager

@@ -21,6 +21,7 @@ LOOPBACK = "127.0.0.1"
 
 # Without a limit a run whose workers have all gone would wait for ever.
 CONFIG: dict[str, Any] = {
+    "distributed.dashboard.link": f"http://{LOOPBACK}:{{port}}/status",
     "distributed.scheduler.no-workers-timeout": "60s",
     "distributed.scheduler.allowed-failures": 3,
     "distributed.worker.preload": ["daskpar.clusters.worker_setup"],
@@ -57,8 +58,10 @@ def _arguments(profile: LocalProfile) -> dict[str, Any]:
         "threads_per_worker": profile.cores,
         "processes": profile.processes,
         "memory_limit": profile.memory or "auto",
-        "dashboard_address": f"{LOOPBACK}:0" if profile.dashboard else None,
-        "worker_dashboard_address": f"{LOOPBACK}:0" if profile.processes else None,
+        # Given also where there is no dashboard: HTTP is served anyway, and by default on all interfaces.
+        "dashboard_address": f"{LOOPBACK}:0",
+        "worker_dashboard_address": f"{LOOPBACK}:0",
+        "scheduler_kwargs": {"dashboard": profile.dashboard},
         # Failed tasks raise here and are told once; what is left are tracebacks of lost heartbeats.
         "silence_logs": logging.CRITICAL,
         "local_directory": str(profile.scratch) if profile.scratch else os.environ.get("TMPDIR"),

@@ -1,0 +1,56 @@
+"""Workers on this machine: what a profile says, over loopback only, and nothing left behind."""
+
+import os
+
+import psutil
+import pytest
+
+import daskpar
+from daskpar.profile import LocalProfile
+
+
+def listening(processes):
+    """The addresses on which some processes wait for connections."""
+    return {
+        connection.laddr.ip
+        for process in processes
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
+def ours():
+    here = psutil.Process()
+    found = [here, *here.children(recursive=True)]
+    return [
+        process for process in found if "resource_tracker" not in " ".join(process.cmdline())
+    ]  # Python's own
+
+
+@pytest.mark.parametrize("processes", [True, False])
+@pytest.mark.parametrize("dashboard", [True, False])
+def test_nothing_listens_beyond_loopback(processes, dashboard):
+    before = set(ours())
+    profile = LocalProfile(workers=1, processes=processes, dashboard=dashboard)
+    with daskpar.open_client(profile) as client:
+        assert client.submit(sum, [1, 2]).result() == 3
+        assert listening(ours()) <= {"127.0.0.1", "::1"}
+        assert client.dashboard_link.startswith("http://127.0.0.1:")
+        if processes:
+            assert client.scheduler.address.startswith("tls://127.0.0.1:")
+    psutil.wait_procs(set(ours()) - before, timeout=10)
+    assert set(ours()) <= before
+
+
+def test_a_worker_is_what_the_profile_says():
+    with daskpar.open_client("local", workers=2, cores=3, memory="300 MiB") as client:
+        assert list(client.nthreads().values()) == [3, 3]
+        limits = {worker["memory_limit"] for worker in client.scheduler_info()["workers"].values()}
+        assert limits == {300 * 2**20}
+        variables = client.run(
+            lambda: {n: os.environ.get(n) for n in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
+        )
+        assert all(
+            found == {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"} for found in variables.values()
+        )
+        assert len({client.submit(os.getpid, pure=False).result() for _ in range(4)} | {os.getpid()}) >= 2
