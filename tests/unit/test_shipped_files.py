@@ -35,12 +35,13 @@ def test_profiles(path):
     assert example_profile("nowhere") is None
 
 
+@pytest.mark.timeout(600)  # the first run of an analysis on a machine compiles its kernels
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_recipes(path, cli):
     done = cli("validate", path, "-p", "local", "--json")
     assert done.code == 0, done.stderr
     assert json.loads(done.stdout)["warnings"] == []
-    done = cli("run", path, "--json", timeout=300)
+    done = cli("run", path, "--json", timeout=500)
     assert done.code == 0, done.stderr
     status = json.loads(done.stdout)
     assert status["state"] == "done"
