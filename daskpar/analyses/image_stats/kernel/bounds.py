@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import LANES, MAD_TO_STD, Array, compiled
+from .compiled import LANES, MAD_TO_STD, Array, inner
 from .mad import deviations
 from .options import CCD_NOISE, SIGMA_CLIP, WINSORIZED, Rejection
 from .state import Bounds, State
@@ -13,7 +13,7 @@ from .winsorized import winsorized_std
 ULP = 2.0**-52
 
 
-@compiled
+@inner
 def sigma_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
     """Fill in the bounds of sigma clipping from median and moments.
 
@@ -46,7 +46,7 @@ def sigma_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) 
             b.doubt[j] = 0.0
 
 
-@compiled
+@inner
 def percentile_bounds(lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
     """Fractions of the median below and above it: Siril's and PixInsight's percentile clipping, one round."""
     for j in range(lanes):
@@ -54,7 +54,7 @@ def percentile_bounds(lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
         b.lower[j], b.upper[j] = rule.low_fraction * abs(s.pivot[j]), rule.high_fraction * abs(s.pivot[j])
 
 
-@compiled
+@inner
 def noise_bounds(lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
     """Multiples of the noise of a CCD at the centre: IRAF's ccdclip.
 
@@ -72,13 +72,13 @@ def noise_bounds(lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
         b.lower[j], b.upper[j] = scaled(rule.sigma_lower, noise), scaled(rule.sigma_upper, noise)
 
 
-@compiled
+@inner
 def scaled(sigma: float, scale: float) -> float:
     """Return the product, infinite where sigma is: no bound, even for a scale of 0."""
     return sigma * scale if sigma < np.inf else np.inf
 
 
-@compiled
+@inner
 def winsorized_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
     """Multiples of the winsorized standard deviation about the median; see `winsorized`."""
     winsorized_std(tile, lanes, s, b.mads, b.scratch)
@@ -87,7 +87,7 @@ def winsorized_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bou
         b.lower[j], b.upper[j] = scaled(rule.sigma_lower, b.mads[j]), scaled(rule.sigma_upper, b.mads[j])
 
 
-@compiled
+@inner
 def set_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
     """Fill in the bounds of the rule in force."""
     if rule.kind == SIGMA_CLIP:

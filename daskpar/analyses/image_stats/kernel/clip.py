@@ -17,13 +17,13 @@ from __future__ import annotations
 import numpy as np
 
 from .bounds import set_bounds
-from .compiled import LANES, Array, compiled
+from .compiled import LANES, Array, compiled, inner
 from .moments import moments
 from .options import SIGMA_CLIP, Rejection
 from .state import Bounds, Chunk, Few, State, gather, scatter, tile_state
 
 
-@compiled
+@inner
 def near(tile: Array, j: int, edge: int, count: int, bound: float, doubt: float) -> bool:
     """Whether rounding might have put a value next to ``edge`` on the wrong side of ``bound``.
 
@@ -35,7 +35,7 @@ def near(tile: Array, j: int, edge: int, count: int, bound: float, doubt: float)
     return edge < count and not abs(tile[edge * LANES + j] - bound) > doubt
 
 
-@compiled
+@inner
 def narrow(tile: Array, lanes: int, last_turn: bool, again: bool, few: Few, b: Bounds) -> bool:
     """Move the ranks of the pixels still running to the values within the bounds; return whether any runs on.
 
@@ -80,7 +80,7 @@ def narrow(tile: Array, lanes: int, last_turn: bool, again: bool, few: Few, b: B
     return more
 
 
-@compiled
+@inner
 def list_active(tile: Array, lanes: int, s: State, b: Bounds, pixels: Array) -> int:
     """List the pixels in which not all values lie within the bounds beyond doubt; return their number."""
     first, last, centre, lower, upper, doubt = s.first, s.last, b.centre, b.lower, b.upper, b.doubt
@@ -96,7 +96,7 @@ def list_active(tile: Array, lanes: int, s: State, b: Bounds, pixels: Array) -> 
     return active
 
 
-@compiled
+@inner
 def clip_tile(
     tile: Array, lanes: int, n: int, rule: Rejection, s: State, unsure: Array, b: Bounds, few: Few
 ) -> None:
