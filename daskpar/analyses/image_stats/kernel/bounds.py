@@ -6,7 +6,7 @@ import numpy as np
 
 from .compiled import LANES, MAD_TO_STD, Array, inner
 from .mad import deviations
-from .options import CCD_NOISE, SIGMA_CLIP, WINSORIZED, Rejection
+from .options import CCD_NOISE, PERCENTILE, WINSORIZED, Rejection
 from .state import Bounds, State
 from .winsorized import winsorized_std
 
@@ -14,13 +14,13 @@ ULP = 2.0**-52
 
 
 @inner
-def sigma_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
+def sigma_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds, mad: bool | None) -> None:
     """Fill in the bounds of sigma clipping from median and moments.
 
     The doubt is an upper limit to the error of (x - centre) - distance for an x near the bound: one
     rounding of the pivot, and (n + a few) roundings relative to the root mean square deviation.
     """
-    if rule.by_mad:
+    if mad is not None:
         deviations(tile, lanes, s.first, s.last, s.pivot, b.mads, b.scratch)
     widest = 0.0
     for sigma in (rule.sigma_lower, rule.sigma_upper):
@@ -88,15 +88,29 @@ def winsorized_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bou
 
 
 @inner
-def set_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
-    """Fill in the bounds of the rule in force."""
-    if rule.kind == SIGMA_CLIP:
-        sigma_bounds(tile, lanes, rule, s, b)
-        return
-    b.doubt[:lanes] = 0.0
-    if rule.kind == WINSORIZED:
+def set_bounds(
+    tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds,
+    mad: bool | None, winsorized: bool | None, simple: bool | None,
+) -> None:  # fmt: skip
+    """Fill in the bounds of the rule in force; see `parts` for the last three."""
+    if winsorized is not None:
+        b.doubt[:lanes] = 0.0
         winsorized_bounds(tile, lanes, rule, s, b)
-    elif rule.kind == CCD_NOISE:
-        noise_bounds(lanes, rule, s, b)
+    elif simple is not None:
+        b.doubt[:lanes] = 0.0
+        if rule.kind == CCD_NOISE:
+            noise_bounds(lanes, rule, s, b)
+        else:
+            percentile_bounds(lanes, rule, s, b)
     else:
-        percentile_bounds(lanes, rule, s, b)
+        sigma_bounds(tile, lanes, rule, s, b, mad)
+
+
+def parts(rule: Rejection) -> tuple[bool | None, bool | None, bool | None]:
+    """Say what of `set_bounds` a rule needs: MADs, winsorizing, one of the simple rules; None what it does not.
+
+    A branch that an argument None excludes is not compiled, and compiling all of them takes seconds.
+    """
+    needed = rule.by_mad, rule.kind == WINSORIZED, rule.kind in (CCD_NOISE, PERCENTILE)
+    mad, winsorized, simple = (True if part else None for part in needed)
+    return mad, winsorized, simple

@@ -98,8 +98,9 @@ def list_active(tile: Array, lanes: int, s: State, b: Bounds, pixels: Array) -> 
 
 @inner
 def clip_tile(
-    tile: Array, lanes: int, n: int, rule: Rejection, s: State, unsure: Array, b: Bounds, few: Few
-) -> None:
+    tile: Array, lanes: int, n: int, rule: Rejection, s: State, unsure: Array, b: Bounds, few: Few,
+    mad: bool | None, winsorized: bool | None, simple: bool | None,
+) -> None:  # fmt: skip
     """Reject values of all pixels of a sorted tile.
 
     On entry the ranks in ``s`` are those of all finite values; on return those used, with their moments.
@@ -109,7 +110,7 @@ def clip_tile(
         moments(work, active, state)
         if not more:
             break
-        set_bounds(work, active, rule, state, b)
+        set_bounds(work, active, rule, state, b, mad, winsorized, simple)
         if turn == 0:
             active = list_active(tile, lanes, s, b, few.pixels)
             if active == 0:
@@ -124,10 +125,14 @@ def clip_tile(
 
 
 @compiled
-def clip_chunk(chunk: Chunk, n: int, pixels: int, rule: Rejection, b: Bounds, few: Few) -> None:
-    """Reject values of all pixels of a chunk."""
+def clip_chunk(
+    chunk: Chunk, n: int, pixels: int, rule: Rejection, b: Bounds, few: Few,
+    mad: bool | None, winsorized: bool | None, simple: bool | None,
+) -> None:  # fmt: skip
+    """Reject values of all pixels of a chunk; the last three are the `parts` of the rule."""
     size = few.tile.size
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = t * LANES, min(LANES, pixels - t * LANES)
         tile, s = chunk.ranked[t * size : (t + 1) * size], tile_state(chunk, at)
-        clip_tile(tile, lanes, n, rule, s, chunk.unsure[at : at + LANES], b, few)
+        unsure = chunk.unsure[at : at + LANES]
+        clip_tile(tile, lanes, n, rule, s, unsure, b, few, mad, winsorized, simple)
