@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import LANES, MAD_TO_STD, Array, compiled
+from .compiled import LANES, MAD_TO_STD, Array, inner
 from .mad import deviations
-from .options import CCD_NOISE, SIGMA_CLIP, WINSORIZED, Rejection
+from .options import CCD_NOISE, PERCENTILE, WINSORIZED, Rejection
 from .state import Bounds, State
 from .winsorized import winsorized_std
 
 ULP = 2.0**-52
 
 
-@compiled
-def sigma_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
+@inner
+def sigma_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds, mad: bool | None) -> None:
     """Fill in the bounds of sigma clipping from median and moments.
 
     The doubt is an upper limit to the error of (x - centre) - distance for an x near the bound: one
     rounding of the pivot, and (n + a few) roundings relative to the root mean square deviation.
     """
-    if rule.by_mad:
+    if mad is not None:
         deviations(tile, lanes, s.first, s.last, s.pivot, b.mads, b.scratch)
     widest = 0.0
     for sigma in (rule.sigma_lower, rule.sigma_upper):
@@ -46,7 +46,7 @@ def sigma_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) 
             b.doubt[j] = 0.0
 
 
-@compiled
+@inner
 def percentile_bounds(lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
     """Fractions of the median below and above it: Siril's and PixInsight's percentile clipping, one round."""
     for j in range(lanes):
@@ -54,7 +54,7 @@ def percentile_bounds(lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
         b.lower[j], b.upper[j] = rule.low_fraction * abs(s.pivot[j]), rule.high_fraction * abs(s.pivot[j])
 
 
-@compiled
+@inner
 def noise_bounds(lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
     """Multiples of the noise of a CCD at the centre: IRAF's ccdclip.
 
@@ -72,13 +72,13 @@ def noise_bounds(lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
         b.lower[j], b.upper[j] = scaled(rule.sigma_lower, noise), scaled(rule.sigma_upper, noise)
 
 
-@compiled
+@inner
 def scaled(sigma: float, scale: float) -> float:
     """Return the product, infinite where sigma is: no bound, even for a scale of 0."""
     return sigma * scale if sigma < np.inf else np.inf
 
 
-@compiled
+@inner
 def winsorized_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
     """Multiples of the winsorized standard deviation about the median; see `winsorized`."""
     winsorized_std(tile, lanes, s, b.mads, b.scratch)
@@ -87,16 +87,30 @@ def winsorized_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bou
         b.lower[j], b.upper[j] = scaled(rule.sigma_lower, b.mads[j]), scaled(rule.sigma_upper, b.mads[j])
 
 
-@compiled
-def set_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
-    """Fill in the bounds of the rule in force."""
-    if rule.kind == SIGMA_CLIP:
-        sigma_bounds(tile, lanes, rule, s, b)
-        return
-    b.doubt[:lanes] = 0.0
-    if rule.kind == WINSORIZED:
+@inner
+def set_bounds(
+    tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds,
+    mad: bool | None, winsorized: bool | None, simple: bool | None,
+) -> None:  # fmt: skip
+    """Fill in the bounds of the rule in force; see `parts` for the last three."""
+    if winsorized is not None:
+        b.doubt[:lanes] = 0.0
         winsorized_bounds(tile, lanes, rule, s, b)
-    elif rule.kind == CCD_NOISE:
-        noise_bounds(lanes, rule, s, b)
+    elif simple is not None:
+        b.doubt[:lanes] = 0.0
+        if rule.kind == CCD_NOISE:
+            noise_bounds(lanes, rule, s, b)
+        else:
+            percentile_bounds(lanes, rule, s, b)
     else:
-        percentile_bounds(lanes, rule, s, b)
+        sigma_bounds(tile, lanes, rule, s, b, mad)
+
+
+def parts(rule: Rejection) -> tuple[bool | None, bool | None, bool | None]:
+    """Say what of `set_bounds` a rule needs: MADs, winsorizing, one of the simple rules; None what it does not.
+
+    A branch that an argument None excludes is not compiled, and compiling all of them takes seconds.
+    """
+    needed = rule.by_mad, rule.kind == WINSORIZED, rule.kind in (CCD_NOISE, PERCENTILE)
+    mad, winsorized, simple = (True if part else None for part in needed)
+    return mad, winsorized, simple

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .bounds import parts
 from .clip import clip_chunk
 from .compiled import LANES, Array, padded_rows
 from .finish import count_rejected, finish_chunk
@@ -94,7 +95,7 @@ def combine(frames: Frames, task: Task) -> Output:
                 reject_extremes(chunk, n, task.rule)
             moments_chunk(chunk, size, pixels)
         else:
-            clip_chunk(chunk, n, pixels, task.rule, bounds, few)
+            clip_chunk(chunk, n, pixels, task.rule, bounds, few, *parts(task.rule))
             if chunk.unsure[:pixels].any():
                 settle_chunk(chunk, size, pixels, task.rule)
                 moments_chunk(chunk, size, pixels)

@@ -17,13 +17,13 @@ from __future__ import annotations
 import numpy as np
 
 from .bounds import set_bounds
-from .compiled import LANES, Array, compiled
+from .compiled import LANES, Array, compiled, inner
 from .moments import moments
 from .options import SIGMA_CLIP, Rejection
 from .state import Bounds, Chunk, Few, State, gather, scatter, tile_state
 
 
-@compiled
+@inner
 def near(tile: Array, j: int, edge: int, count: int, bound: float, doubt: float) -> bool:
     """Whether rounding might have put a value next to ``edge`` on the wrong side of ``bound``.
 
@@ -35,7 +35,7 @@ def near(tile: Array, j: int, edge: int, count: int, bound: float, doubt: float)
     return edge < count and not abs(tile[edge * LANES + j] - bound) > doubt
 
 
-@compiled
+@inner
 def narrow(tile: Array, lanes: int, last_turn: bool, again: bool, few: Few, b: Bounds) -> bool:
     """Move the ranks of the pixels still running to the values within the bounds; return whether any runs on.
 
@@ -80,7 +80,7 @@ def narrow(tile: Array, lanes: int, last_turn: bool, again: bool, few: Few, b: B
     return more
 
 
-@compiled
+@inner
 def list_active(tile: Array, lanes: int, s: State, b: Bounds, pixels: Array) -> int:
     """List the pixels in which not all values lie within the bounds beyond doubt; return their number."""
     first, last, centre, lower, upper, doubt = s.first, s.last, b.centre, b.lower, b.upper, b.doubt
@@ -96,10 +96,11 @@ def list_active(tile: Array, lanes: int, s: State, b: Bounds, pixels: Array) -> 
     return active
 
 
-@compiled
+@inner
 def clip_tile(
-    tile: Array, lanes: int, n: int, rule: Rejection, s: State, unsure: Array, b: Bounds, few: Few
-) -> None:
+    tile: Array, lanes: int, n: int, rule: Rejection, s: State, unsure: Array, b: Bounds, few: Few,
+    mad: bool | None, winsorized: bool | None, simple: bool | None,
+) -> None:  # fmt: skip
     """Reject values of all pixels of a sorted tile.
 
     On entry the ranks in ``s`` are those of all finite values; on return those used, with their moments.
@@ -109,7 +110,7 @@ def clip_tile(
         moments(work, active, state)
         if not more:
             break
-        set_bounds(work, active, rule, state, b)
+        set_bounds(work, active, rule, state, b, mad, winsorized, simple)
         if turn == 0:
             active = list_active(tile, lanes, s, b, few.pixels)
             if active == 0:
@@ -124,10 +125,14 @@ def clip_tile(
 
 
 @compiled
-def clip_chunk(chunk: Chunk, n: int, pixels: int, rule: Rejection, b: Bounds, few: Few) -> None:
-    """Reject values of all pixels of a chunk."""
+def clip_chunk(
+    chunk: Chunk, n: int, pixels: int, rule: Rejection, b: Bounds, few: Few,
+    mad: bool | None, winsorized: bool | None, simple: bool | None,
+) -> None:  # fmt: skip
+    """Reject values of all pixels of a chunk; the last three are the `parts` of the rule."""
     size = few.tile.size
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = t * LANES, min(LANES, pixels - t * LANES)
         tile, s = chunk.ranked[t * size : (t + 1) * size], tile_state(chunk, at)
-        clip_tile(tile, lanes, n, rule, s, chunk.unsure[at : at + LANES], b, few)
+        unsure = chunk.unsure[at : at + LANES]
+        clip_tile(tile, lanes, n, rule, s, unsure, b, few, mad, winsorized, simple)

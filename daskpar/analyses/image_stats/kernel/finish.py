@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import LANES, Array, compiled
+from .compiled import LANES, Array, compiled, inner
 from .mad import deviation
 from .state import Chunk, State, tile_state
 
@@ -14,7 +14,7 @@ MEAN, MEDIAN, SUM, MIN, MAX, STD, VAR, COUNT, PERCENTILE, MAD = range(10)
 MEDIAN_FACTOR = 1.2533141373155003
 
 
-@compiled
+@inner
 def quantile(tile: Array, j: int, first: int, last: int, percent: float) -> float:
     """Percentile with linear interpolation between ranks (Hyndman & Fan 1996, type 7; numpy's default)."""
     place = percent / 100.0 * (last - first - 1)
@@ -33,7 +33,7 @@ def quantile_of(ordered: Array, percent: float) -> float:
     return low + (high - low) * (place - rank)
 
 
-@compiled
+@inner
 def value(tile: Array, j: int, method: int, percent: float, s: State) -> float:
     """Return the combined value of one pixel with at least one value used."""
     first, last = s.first[j], s.last[j]
@@ -59,7 +59,7 @@ def value(tile: Array, j: int, method: int, percent: float, s: State) -> float:
     return float(variance if method == VAR else np.sqrt(variance))
 
 
-@compiled
+@inner
 def finish_tile(
     tile: Array, lanes: int, method: int, percent: float, s: State, combined: Array, uncertainty: Array
 ) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from daskpar.errors import InputError, RecipeError
 
-from .compiled import Array, compiled
+from .compiled import Array, compiled, inner
 from .finish import quantile_of
 from .ordering import ordered_pixels
 
@@ -17,7 +17,7 @@ from .ordering import ordered_pixels
 BLOCK = 4096
 
 
-@compiled
+@inner
 def add_range(pixels: Array, start: int, end: int, pivot: float) -> tuple[float, float]:
     """Add up deviations from the pivot, and squares: four interleaved sums, then those, then the rest."""
     a, b, c, d = 0.0, 0.0, 0.0, 0.0

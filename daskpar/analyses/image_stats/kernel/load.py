@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiled import LANES, Array, compiled, reinterpret, swap_bytes
+from .compiled import LANES, Array, compiled, inner, reinterpret, swap_bytes
 from .state import Chunk
 
 
@@ -37,7 +37,7 @@ class Frames(NamedTuple):
     affine: Array
 
 
-@compiled
+@inner
 def decode_row(words: Array, like: Any, swap: bool, out: Array) -> None:
     """Turn a row of words into numbers whose bits are read as the type of ``like``."""
     if swap:
@@ -60,7 +60,7 @@ def decode_chunk(
             decode_row(words[frame, at : at + lanes], like, swap, values[base : base + lanes])
 
 
-@compiled
+@inner
 def adjust_row(out: Array, fits: tuple[float, float, bool, float]) -> None:
     """Apply FITS BLANK, BSCALE and BZERO, in the type of the tile, as astropy does."""
     kind = out.dtype.type

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import LANES, Array, compiled
+from .compiled import LANES, Array, inner
 
 
-@compiled
+@inner
 def deviation(tile: Array, j: int, first: int, last: int, pivot: float) -> float:
     """MAD of one pixel; 0 where no value is used."""
     half = (last - first) // 2
@@ -26,7 +26,7 @@ def deviation(tile: Array, j: int, first: int, last: int, pivot: float) -> float
     return 0.5 * low + 0.5 * high if (last - first) % 2 == 0 and half > 0 else low
 
 
-@compiled
+@inner
 def pair_rows(under: Array, over: Array, lanes: int, pivot: Array, low: Array, high: Array) -> None:
     """Take one pair of ranks into account, for all pixels."""
     for j in range(lanes):
@@ -37,7 +37,7 @@ def pair_rows(under: Array, over: Array, lanes: int, pivot: Array, low: Array, h
         high[j] = large if large < high[j] else high[j]
 
 
-@compiled
+@inner
 def deviations(
     tile: Array, lanes: int, first: Array, last: Array, pivot: Array, mads: Array, high: Array
 ) -> None:

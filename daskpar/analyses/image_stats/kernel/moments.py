@@ -9,11 +9,11 @@ groups of eight, with zeros for ranks not used: its bits depend on the sorted va
 
 from __future__ import annotations
 
-from .compiled import LANES, Array, compiled
+from .compiled import LANES, Array, compiled, inner
 from .state import Chunk, State, tile_state
 
 
-@compiled
+@inner
 def medians(tile: Array, lanes: int, first: Array, last: Array, pivot: Array) -> None:
     """Store the median of the used values (mean of the middle two); 0 where there is none."""
     for j in range(lanes):
@@ -25,7 +25,7 @@ def medians(tile: Array, lanes: int, first: Array, last: Array, pivot: Array) ->
             pivot[j] = 0.0
 
 
-@compiled
+@inner
 def sum8(rows: Array, lanes: int, pivot: Array, sum1: Array, sum2: Array) -> None:
     """Add eight rows, all used, to the sums of (x - pivot) and (x - pivot)^2."""
     for j in range(lanes):
@@ -37,14 +37,14 @@ def sum8(rows: Array, lanes: int, pivot: Array, sum1: Array, sum2: Array) -> Non
         sum2[j] += ((a * a + b * b) + (c * c + d * d)) + ((e * e + f * f) + (g * g + h * h))
 
 
-@compiled
+@inner
 def used(x: float, pivot: float, rank: int, first: int, last: int) -> float:
     """Deviation of a value from the pivot, 0 where its rank is not used."""
     deviation = x - pivot
     return deviation if (rank >= first) & (rank < last) else 0.0
 
 
-@compiled
+@inner
 def sum8_used(
     rows: Array, r: int, lanes: int, first: Array, last: Array, pivot: Array, sum1: Array, sum2: Array
 ) -> None:
@@ -59,7 +59,7 @@ def sum8_used(
         sum2[j] += ((a * a + b * b) + (c * c + d * d)) + ((e * e + f * f) + (g * g + h * h))
 
 
-@compiled
+@inner
 def moments(tile: Array, lanes: int, s: State) -> None:
     """Store median, sum of deviations from it, and sum of their squares, of the used values.
 

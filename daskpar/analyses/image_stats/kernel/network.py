@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import GROUP, LANES, Array, compiled
+from .compiled import GROUP, LANES, Array, compiled, inner
 from .state import Chunk
 
 
-@compiled
+@inner
 def ordered(a: float, b: float) -> tuple[float, float]:
     """Return the smaller and the larger; written so that it compiles to vector min and max."""
     return (a if a < b else b), (b if a < b else a)
 
 
-@compiled
+@inner
 def sorted8(
     a: float, b: float, c: float, d: float, e: float, f: float, g: float, h: float
 ) -> tuple[float, float, float, float, float, float, float, float]:
@@ -48,7 +48,7 @@ def sorted8(
     return a, b, c, d, e, f, g, h
 
 
-@compiled
+@inner
 def merged8(
     a: float, b: float, c: float, d: float, e: float, f: float, g: float, h: float
 ) -> tuple[float, float, float, float, float, float, float, float]:
@@ -68,7 +68,7 @@ def merged8(
     return a, b, c, d, e, f, g, h
 
 
-@compiled
+@inner
 def sort16(source: Array, target: Array) -> None:
     """Sort 16 rows of ``source`` into ``target``."""
     for j in range(LANES):
@@ -92,7 +92,7 @@ def sort16(source: Array, target: Array) -> None:
         store8(target, j + 8 * LANES, merged8(i, k, t, m, n, o, p, q))
 
 
-@compiled
+@inner
 def store8(target: Array, j: int, v: tuple[float, float, float, float, float, float, float, float]) -> None:
     """Store eight values of one pixel in consecutive rows."""
     target[j], target[j + LANES], target[j + 2 * LANES], target[j + 3 * LANES] = v[0], v[1], v[2], v[3]
@@ -100,7 +100,7 @@ def store8(target: Array, j: int, v: tuple[float, float, float, float, float, fl
     target[j + 6 * LANES], target[j + 7 * LANES] = v[6], v[7]
 
 
-@compiled
+@inner
 def clean8(rows: Array) -> None:
     """Strides 4, 2, 1 within eight rows."""
     for j in range(LANES):
@@ -110,14 +110,14 @@ def clean8(rows: Array) -> None:
         ))  # fmt: skip
 
 
-@compiled
+@inner
 def clean2(a: Array, b: Array) -> None:
     """One comparator between two rows."""
     for j in range(LANES):
         a[j], b[j] = ordered(a[j], b[j])
 
 
-@compiled
+@inner
 def clean4(a: Array, b: Array, c: Array, d: Array) -> None:
     """Two strides between four equally spaced rows."""
     for j in range(LANES):
@@ -127,7 +127,7 @@ def clean4(a: Array, b: Array, c: Array, d: Array) -> None:
         c[j], d[j] = ordered(r, s)
 
 
-@compiled
+@inner
 def flip4(a: Array, b: Array, c: Array, d: Array) -> None:
     """Begin a merge: mirrored comparators a-d, b-c, and the first stride, between a, b and c, d."""
     for j in range(LANES):
@@ -137,13 +137,13 @@ def flip4(a: Array, b: Array, c: Array, d: Array) -> None:
         c[j], d[j] = ordered(r, s)
 
 
-@compiled
+@inner
 def row(tile: Array, r: int) -> Array:
     """Row ``r`` of a tile, a view."""
     return tile[r * LANES : (r + 1) * LANES]
 
 
-@compiled
+@inner
 def merge(tile: Array, base: int, half: int) -> None:
     """Merge two sorted runs of ``half`` rows each that start at row ``base``."""
     top = base + 2 * half - 1
@@ -157,7 +157,7 @@ def merge(tile: Array, base: int, half: int) -> None:
         )
 
 
-@compiled
+@inner
 def clean(tile: Array, base: int, end: int, stride: int) -> None:
     """Finish a merge of rows ``base`` to ``end``: all strides from ``stride`` down."""
     while stride >= 16:
@@ -174,7 +174,7 @@ def clean(tile: Array, base: int, end: int, stride: int) -> None:
         clean8(tile[block * LANES : (block + 8) * LANES])
 
 
-@compiled
+@inner
 def make_finite(row: Array, zero: float, infinite: float, total: Array) -> None:
     """Replace what is not finite by +inf, and count what is."""
     for j in range(row.size):
@@ -185,7 +185,7 @@ def make_finite(row: Array, zero: float, infinite: float, total: Array) -> None:
         total[j] += np.int32(1) if value < infinite else np.int32(0)
 
 
-@compiled
+@inner
 def sort_tile(source: Array, target: Array, n: int) -> None:
     """Sort each column of ``source`` into ``target``, ascending.
 

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from .compiled import LANES, Array, compiled
+from .compiled import LANES, Array, compiled, inner
 from .exact import clip_column
 from .options import Rejection
 from .state import Chunk
@@ -20,7 +20,7 @@ from .state import Chunk
 FITS = 2.0**62
 
 
-@compiled
+@inner
 def lowest_bit(x: float) -> float:
     """Return the largest power of two of which ``x`` is a multiple; infinite for zero."""
     if x == 0.0:
@@ -30,7 +30,7 @@ def lowest_bit(x: float) -> float:
     return math.ldexp(float(whole & -whole), exponent - 53)
 
 
-@compiled
+@inner
 def small_integers(column: Array, numbers: Array, factor: float) -> bool:
     """Store sorted values, less the first, in a common unit; return whether all that follows fits."""
     unit = np.inf
@@ -46,7 +46,7 @@ def small_integers(column: Array, numbers: Array, factor: float) -> bool:
     return True
 
 
-@compiled
+@inner
 def edges(numbers: Array, first: int, last: int, about_mean: bool, ratio: Array) -> tuple[int, int]:
     """Ranks of all values within the bounds made from those used: first, and end."""
     n = last - first
@@ -68,7 +68,7 @@ def edges(numbers: Array, first: int, last: int, about_mean: bool, ratio: Array)
     return low, high
 
 
-@compiled
+@inner
 def clip_integers(numbers: Array, maxiters: int, about_mean: bool, ratio: Array) -> tuple[int, int]:
     """Clip sorted integers: ranks used, first and end; see `clip` for the rounds."""
     first, last, turn = 0, numbers.size, 0

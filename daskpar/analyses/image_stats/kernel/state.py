@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiled import LANES, Array, compiled, padded_rows
+from .compiled import LANES, Array, inner, padded_rows
 
 
 class State(NamedTuple):
@@ -92,14 +92,14 @@ def new_chunk(n: int, pixels: int, dtype: np.dtype[Any]) -> Chunk:
     )
 
 
-@compiled
+@inner
 def tile_state(chunk: Chunk, at: int) -> State:
     """Return the state of the tile whose first pixel is ``at``, a view."""
     s, end = chunk.state, at + LANES
     return State(s.first[at:end], s.last[at:end], s.pivot[at:end], s.sum1[at:end], s.sum2[at:end])
 
 
-@compiled
+@inner
 def gather(tile: Array, n: int, active: int, s: State, b: Bounds, few: Few) -> None:
     """Copy the pixels listed in ``few.pixels``, and their bounds; all their finite values are in use."""
     pixels, target = few.pixels, few.tile
@@ -113,7 +113,7 @@ def gather(tile: Array, n: int, active: int, s: State, b: Bounds, few: Few) -> N
         b.centre[k], b.lower[k], b.upper[k], b.doubt[k] = b.centre[j], b.lower[j], b.upper[j], b.doubt[j]
 
 
-@compiled
+@inner
 def scatter(active: int, s: State, few: Few) -> None:
     """Put the state of the copied pixels back in place."""
     for k in range(active):

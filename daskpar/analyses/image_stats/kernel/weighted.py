@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from .chunks import Output, Task, sorted_chunks
-from .compiled import LANES, Array, compiled
+from .compiled import LANES, Array, compiled, inner
 from .finish import MEDIAN, MEDIAN_FACTOR, SUM
 from .load import Frames
 from .state import Chunk
 
 
-@compiled
+@inner
 def first_rank(ranked: Array, base: int, count: int, x: float) -> int:
     """Rank of the first of the sorted values of a pixel that is not below ``x``."""
     low, high = 0, count
@@ -28,7 +28,7 @@ def first_rank(ranked: Array, base: int, count: int, x: float) -> int:
     return low
 
 
-@compiled
+@inner
 def insert(pairs: Array, first: int, k: int, weight: float, error: float) -> None:
     """Put a pair at place ``k`` or before, so that places from ``first`` on stay in order."""
     while k > first and (pairs[0, k - 1] > weight or (pairs[0, k - 1] == weight and pairs[1, k - 1] > error)):
@@ -37,7 +37,7 @@ def insert(pairs: Array, first: int, k: int, weight: float, error: float) -> Non
     pairs[0, k], pairs[1, k] = weight, error
 
 
-@compiled
+@inner
 def rank_pairs(
     chunk: Chunk, base: int, count: int, weights: Array, errors: Array, placed: Array, pairs: Array
 ) -> None:
@@ -51,7 +51,7 @@ def rank_pairs(
             placed[rank] += 1
 
 
-@compiled
+@inner
 def weighted_sums(
     ranked: Array, base: int, first: int, last: int, pivot: float, pairs: Array
 ) -> tuple[float, float, float]:

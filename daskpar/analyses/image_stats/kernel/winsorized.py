@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import LANES, Array, compiled
+from .compiled import LANES, Array, inner
 from .state import State
 
 REACH, CORRECTION, TOLERANCE, MOST_TURNS = 1.5, 1.134, 0.0005, 100
 
 
-@compiled
+@inner
 def drawn_in(x: float, pivot: float, reach: float) -> float:
     """Deviation from the pivot, drawn in to the reach."""
     d = x - pivot
@@ -28,7 +28,7 @@ def drawn_in(x: float, pivot: float, reach: float) -> float:
     return d if d < reach else reach
 
 
-@compiled
+@inner
 def add4(rows: Array, lanes: int, pivot: Array, reach: Array, sum1: Array, sum2: Array) -> None:
     """Add four ranks, all used, to the sums of winsorized deviations and of their squares."""
     for j in range(lanes):
@@ -39,7 +39,7 @@ def add4(rows: Array, lanes: int, pivot: Array, reach: Array, sum1: Array, sum2:
         sum2[j] += (a * a + b * b) + (c * c + d * d)
 
 
-@compiled
+@inner
 def add4_used(rows: Array, r: int, lanes: int, s: State, reach: Array) -> None:
     """Add four ranks from ``r``, some of which are not used."""
     first, last, pivot, sum1, sum2 = s.first, s.last, s.pivot, s.sum1, s.sum2
@@ -53,13 +53,13 @@ def add4_used(rows: Array, r: int, lanes: int, s: State, reach: Array) -> None:
         sum2[j] += (a * a + b * b) + (c * c + d * d)
 
 
-@compiled
+@inner
 def sample_std(n: float, sum1: float, sum2: float) -> float:
     """Return the standard deviation (ddof 1) from sums about a pivot; 0 for fewer than two values."""
     return float(np.sqrt(max(sum2 - sum1 * (sum1 / n), 0.0) / (n - 1.0))) if n > 1.0 else 0.0
 
 
-@compiled
+@inner
 def add_all(tile: Array, lanes: int, s: State, reach: Array) -> tuple[int, int]:
     """Store the sums of winsorized deviations and of their squares; return the range of ranks in use."""
     start, inner_start, inner_end, end = s.first[0], s.first[0], s.last[0], s.last[0]
@@ -76,7 +76,7 @@ def add_all(tile: Array, lanes: int, s: State, reach: Array) -> tuple[int, int]:
     return start, end
 
 
-@compiled
+@inner
 def renew(lanes: int, s: State, reach: Array, index: Array, std: Array, keep: Array) -> int:
     """Renew the estimates; list the pixels that have not converged in ``keep`` and return their number.
 
@@ -102,7 +102,7 @@ def renew(lanes: int, s: State, reach: Array, index: Array, std: Array, keep: Ar
     return kept
 
 
-@compiled
+@inner
 def winsorized_std(tile: Array, lanes: int, s: State, std: Array, reach: Array) -> None:
     """Store the winsorized standard deviation; infinite where fewer than four values are used.
 
