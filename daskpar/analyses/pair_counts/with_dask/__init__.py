@@ -76,5 +76,15 @@ def _counts(parts: Sequence[Mapping[str, Any]], binning: Binning) -> xr.Dataset:
 
 
 def _dataset(parts: Sequence[Mapping[str, Any]], work: Correlation, names: list[str]) -> xr.Dataset:
-    found = {name: (dims, parts[0][name]) for name, (dims, _) in work.variables(names).items()}
+    found: dict[str, Any] = {
+        name: (dims, parts[0][name]) for name, (dims, _) in work.variables(names).items()
+    }
+    # The sparse matrix of patches: coarser bins, other estimators and other resamplings need no recount.
+    for name in parts[0]:
+        count, _, what = name.partition("_patch_")
+        if what == "sums":
+            found[name] = (("patch", "power"), parts[0][name])
+        elif what:
+            rest = ("pair",) if what == "numbers" else axes(work.how.binning)
+            found[name] = ((f"{count}_row", *rest), parts[0][name])
     return xr.Dataset(found, coordinates(work.how.binning), work.attrs())
