@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, overload
 
 from numba import njit
 from numba.core.caching import IndexDataCacheFile
@@ -24,7 +24,11 @@ from numba.core.compiler_lock import global_compiler_lock
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(function: Function | None = None, **options: Any) -> Any:
+@overload
+def compiled(function: Function, /) -> Function: ...
+@overload
+def compiled(function: None = None, /, **options: Any) -> Callable[[Function], Function]: ...
+def compiled(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Compile a function when it is first called: IEEE arithmetic in the order written, no Python lock.
 
     Parameters
@@ -41,7 +45,7 @@ def compiled(function: Function | None = None, **options: Any) -> Any:
     file.__class__ = _LockedCacheFile
     file._source_stamp = (file._source_stamp, sources_digest(Path(function.__code__.co_filename).parent))
     dispatcher.compile = functools.partial(_compile_once, dispatcher.compile, file._index_path)
-    return cast(Function, dispatcher)
+    return dispatcher
 
 
 def _compile_once(compile_now: Callable[[Any], Any], index: str, signature: Any) -> Any:

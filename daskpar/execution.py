@@ -12,7 +12,6 @@ This is where all parts meet.
 from __future__ import annotations
 
 import inspect
-import sys
 import traceback
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
@@ -21,14 +20,13 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import dask
 import xarray as xr
-from distributed import Client, as_completed, get_worker
+from distributed import Client, as_completed
 from distributed.client import FutureCancelledError
-from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from distributed.scheduler import KilledWorker
-from distributed.worker import thread_state
 
 from daskpar import ledger
 from daskpar.block import BlockWork
+from daskpar.clusters.plugins import CodeFirst, LogsToRun, MarkSecondStarts, started_before
 from daskpar.durable import Stage
 from daskpar.durable_graph import DurableGraph, Todo, durable_graph
 from daskpar.errors import AnalysisError, ClusterError, DaskparError, Fault
@@ -73,9 +71,11 @@ class Execution:
 
     def run(self, client: Client) -> xr.Dataset:
         """Compute all stages on the client's workers; return the last one's result, lazily."""
-        client.register_plugin(_MarkSecondStarts())
+        client.register_plugin(MarkSecondStarts())
+        if self.prepared.profile.kind != "address":  # workers of others keep their own logs
+            client.register_plugin(LogsToRun(str(self.prepared.run.logs)))
         if self.prepared.run.code.is_dir():
-            client.register_plugin(_CodeFirst(str(self.prepared.run.code)))
+            client.register_plugin(CodeFirst(str(self.prepared.run.code)))
         result = xr.Dataset()
         while self._graph is not None:
             self._compute(self._graph, client)
@@ -230,53 +230,3 @@ def block_error(error: BaseException | None, label: str) -> DaskparError:
 def faults_of(errors: list[DaskparError]) -> list[Fault]:
     """Return the faults of several errors, in order."""
     return [fault for error in errors for fault in error.faults]
-
-
-class _CodeFirst(WorkerPlugin):  # type: ignore[misc]
-    """Puts the run's copy of the user's modules first on the path of every worker, also of later ones."""
-
-    name = "daskpar-code-first"
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-
-    def setup(self, worker: Any) -> None:
-        """Change the path before the worker gets its first task."""
-        if self.folder not in sys.path:
-            sys.path.insert(0, self.folder)
-
-
-class _MarkSecondStarts(SchedulerPlugin):  # type: ignore[misc]
-    """Marks block tasks whose worker died, so that their next start looks into the ledger first.
-
-    A worker can die between storing a record and the driver hearing of it. Looking into the ledger at every
-    start would cost a listing a task; the scheduler knows which ones need it, and tells the worker with the
-    task.
-    """
-
-    name = "daskpar-second-starts"
-    idempotent = True
-
-    def start(self, scheduler: Any) -> None:
-        """Keep the scheduler, whose tasks are to be marked."""
-        self.scheduler = scheduler
-
-    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
-        """Mark a task that lost its worker while it ran, or with its result."""
-        if finish == "released" and start in ("processing", "memory") and _is_block(key):
-            task = self.scheduler.tasks.get(key)
-            if task is not None:
-                task.annotations = {**(task.annotations or {}), "started_before": True}
-
-
-def _is_block(key: Any) -> bool:
-    return str(key[0] if isinstance(key, tuple) else key).startswith("store-")
-
-
-def started_before() -> bool:
-    """Whether the task that calls this ran before, on a worker that died."""
-    try:
-        task = get_worker().state.tasks.get(thread_state.key)
-    except (ValueError, AttributeError):
-        return False
-    return bool(task is not None and (task.annotations or {}).get("started_before"))

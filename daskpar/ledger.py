@@ -251,7 +251,7 @@ def _next_magic(file: Any, start: int, size: int) -> int:
         file.seek(begin)
         at = file.read(step + len(MAGIC) - 1).find(MAGIC)
         if at >= 0:
-            return begin + at
+            return int(begin + at)
     return size
 
 

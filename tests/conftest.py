@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,12 @@ def cli(tmp_path, runs):
     return call
 
 
+def _listen_to_ctrl_c():
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # a shell's background job, as these tests may be, ignores it
+
+
 @pytest.fixture
 def start(tmp_path, runs):
     """Return a function that starts ``python -m daskpar ...`` in a session of its own."""
@@ -86,6 +93,7 @@ def start(tmp_path, runs):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_listen_to_ctrl_c,
         )
         started.append(process)
         return process

@@ -12,7 +12,8 @@ started=$SECONDS
 python=""
 for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
     if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        python=$candidate
+        # Not an active environment's link, which may be the very one that is made anew below.
+        python=$("$candidate" -c 'import sys; print(sys._base_executable)')
         break
     fi
 done

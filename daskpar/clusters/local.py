@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,7 +59,8 @@ def _arguments(profile: LocalProfile) -> dict[str, Any]:
         "memory_limit": profile.memory or "auto",
         "dashboard_address": f"{LOOPBACK}:0" if profile.dashboard else None,
         "worker_dashboard_address": f"{LOOPBACK}:0" if profile.processes else None,
-        "silence_logs": 40,
+        # Failed tasks raise here and are told once; what is left are tracebacks of lost heartbeats.
+        "silence_logs": logging.CRITICAL,
         "local_directory": str(profile.scratch) if profile.scratch else os.environ.get("TMPDIR"),
     }
     if profile.processes:

@@ -1,7 +1,7 @@
 """Preloaded by every worker process: leaves Ctrl-C to the driver, which ends the workers in good order.
 
-A terminal sends SIGINT to all processes of a command; workers that took it would die with tracebacks while the driver
-still waits for their blocks.
+A terminal sends SIGINT to all processes of a command; workers that took it would die with tracebacks while
+the driver still waits for their blocks.
 """
 
 import signal

@@ -26,7 +26,7 @@ def check_values(
     missing: Mapping[str, Any],
     names: Mapping[str, str],
     row_name: Callable[[int], str],
-    **where: str,
+    **where: Any,
 ) -> None:
     """Refuse values that are missing, not finite or out of range.
 

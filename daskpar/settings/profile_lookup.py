@@ -104,7 +104,7 @@ def _advice(name: str, folders: tuple[Path, ...]) -> str:
 
 
 def example_profile(name: str) -> Path | None:
-    """Return the profile of that name that ships with daskpar, written for no site in particular, if there is one."""
+    """Return the example of that name that ships with daskpar, if any; it fits no site in particular."""
     package = Path(__file__).parents[1]
     for folder in (package / "conf", package.parent / "conf"):  # as installed, and in a checkout
         if (folder / f"{name}.yaml").is_file():

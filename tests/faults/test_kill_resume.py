@@ -12,6 +12,7 @@ import time
 
 import psutil
 import pytest
+from conftest import environment
 
 from daskpar import ledger
 from daskpar.lease import Lease
@@ -441,7 +442,8 @@ def test_a_full_disk_ends_with_its_own_code_and_nothing_is_lost(tmp_path, cli, r
     case = Case("map", tmp_path, count, seconds=0.01)
     case.module = case.module.replace('"name": f"n{p[\'x\']}"', '"name": "x" * 5000')
     case.write()
-    done = cli(*case.begin, LIMIT_FILES="300000")
+    path = f"{tmp_path}:{environment()['PYTHONPATH']}"
+    done = cli(*case.begin, LIMIT_FILES="300000", PYTHONPATH=path)
     assert done.code == 5, done.stderr
     assert "Traceback" not in done.stderr
     assert "bytes" in done.stderr

@@ -40,8 +40,8 @@ def test_first_command(clone):
     command = re.search(r"^```bash\n(.*)\n```$", (clone / "README.md").read_text(), re.MULTILINE)[1]
     assert "daskpar submit recipes/image_stats.yaml" in command
     done = subprocess.run(
-        ["bash", "-c", command], cwd=clone, env=clean(), capture_output=True, text=True, timeout=1100, check=False,
-        stdin=subprocess.DEVNULL,
+        ["bash", "-c", command], cwd=clone, env=clean(), stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=1100, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "result hash" in done.stdout
@@ -54,9 +54,11 @@ def test_the_installed_package_is_complete(clone, tmp_path):
     subprocess.run(wheel, cwd=clone, env=clean(), check=True, timeout=300)
     (built,) = tmp_path.glob("daskpar-*.whl")
     names = set(zipfile.ZipFile(built).namelist())
-    wanted = {str(p.relative_to(clone)) for p in (clone / "daskpar").rglob("*") if p.suffix in (".py", ".json")}
-    wanted |= {f"daskpar/{p.relative_to(clone)}" for part in ("conf", "recipes") for p in (clone / part).iterdir()}
-    assert wanted | {"daskpar/py.typed"} <= names
+    sources = [path for path in (clone / "daskpar").rglob("*") if path.suffix in (".py", ".json", ".typed")]
+    examples = [*(clone / "conf").iterdir(), *(clone / "recipes").iterdir()]
+    wanted = {str(path.relative_to(clone)) for path in sources}
+    wanted |= {f"daskpar/{path.relative_to(clone)}" for path in examples}
+    assert wanted <= names
     assert not [name for name in names if name.startswith("tests")]
 
 

@@ -1,4 +1,4 @@
-"""Rules on the text of the project: no machine's paths, docstrings on what is public, files of a readable length."""
+"""Rules on the text: no machine's paths, docstrings on what is public, files of a readable length."""
 
 import ast
 import re

@@ -105,7 +105,7 @@ def test_uint16_files_are_read_as_stored(tmp_path):
         (lambda s, b, f: s.astype("f8").chunk({"frame": 2, "x": 10}), lambda v, b, f: v.astype("f8")),
         (lambda s, b, f: s.compute(), lambda v, b, f: v),
     ],
-    ids=str,
+    ids=map(str, range(12)),
 )
 def test_arithmetic_and_slices(folder, pixels, expression, plain):
     rng = np.random.default_rng(1)

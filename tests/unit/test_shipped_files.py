@@ -52,7 +52,7 @@ def test_starters_are_valid(cli, tmp_path):
     for analysis in ("image_stats", "map"):
         done = cli("init", analysis)
         assert done.code == 0, done.stderr
-        assert cli("init", analysis).code == 5, "an existing file is not replaced"
+        assert cli("init", analysis).code == 2, "an existing file is not replaced"
         text = (tmp_path / f"{analysis}.yaml").read_text()
         assert text.startswith(SCHEMA_LINE)
     assert cli("validate", "image_stats.yaml").code == 0

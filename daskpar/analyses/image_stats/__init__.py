@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from daskpar.inputs.images import ImageStack
 
 Sigma = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 FilePattern = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
@@ -39,6 +41,14 @@ class ImageInputs(_Settings):
     dq_bits: int | tuple[int, ...] | None = Field(
         None, description="Bits of the mask that count; default: all"
     )
+    uncertainty: JsonValue = Field(
+        None, description="HDU of each file, or files, with the standard deviations of the values"
+    )
+    bias: FilePattern | None = Field(None, description="A frame that is subtracted first")
+    dark: FilePattern | None = Field(
+        None, description="A frame without bias that is subtracted, scaled by the exposure"
+    )
+    flat: FilePattern | None = Field(None, description="A frame, normalised, that is divided by")
     checksum: Literal["ignore", "verify"] = Field("ignore", description="Compare CHECKSUM and DATASUM first")
 
 
@@ -65,6 +75,27 @@ class CombineOptions(_Settings):
     maxiters: int | None = Field(5, ge=1, description="Rounds of rejection; null: until nothing goes")
     center: Literal["median", "mean"] = Field("median", description="Centre of the bounds")
     scale: Literal["std", "mad_std"] = Field("std", description="Unit of the bounds")
+    sigma_lower: Sigma | None = Field(None, description="The lower distance, if another")
+    sigma_upper: Sigma | None = Field(None, description="The upper distance, if another")
+    nlow: int = Field(1, ge=0, description="minmax: lowest values that go")
+    nhigh: int = Field(1, ge=0, description="minmax: highest values that go")
+    low_fraction: NotNegative = Field(0.2, description="percentile: distance below the median, in medians")
+    high_fraction: NotNegative = Field(0.1, description="percentile: distance above the median, in medians")
+    read_noise: NotNegative = Field(0.0, description="ccd_noise: electrons")
+    gain: Sigma = Field(1.0, description="ccd_noise: electrons a count")
+    sensitivity_noise: NotNegative = Field(0.0, description="ccd_noise: fraction of the signal")
+    grow: NotNegative = Field(0.0, description="Pixels around a rejected value that go with it, in its frame")
+    percentile: float = Field(50.0, ge=0, le=100, description="Percent, for the method percentile")
+    weights: Literal["inverse_variance"] | tuple[NotNegative, ...] | None = Field(
+        None, description="A number for each frame, or the inverse squares of the uncertainties"
+    )
+    scaling: tuple[Finite, ...] | None = Field(
+        None, description="A number for each frame: a value becomes (value - zero) * scaling"
+    )
+    zero: tuple[Finite, ...] | None = Field(None, description="A number for each frame, subtracted first")
+    align: Literal["pixels"] | None = Field(
+        None, description="pixels: combine pixel by pixel though the celestial WCS of the frames differ"
+    )
 
 
 class ImageStatsOptions(_Settings):
@@ -80,6 +111,7 @@ class ImageStatsOptions(_Settings):
 
 def open_images(inputs: Mapping[str, Any], where: Where) -> ImageStack:
     """Return the record of the frames, from their headers; synthetic frames are written to scratch first."""
+    from daskpar.analyses.image_stats.calibration import NAMES, with_calibration
     from daskpar.inputs.images import scan_images
     from daskpar.inputs.synthetic_files import write_synthetic
 
@@ -91,7 +123,14 @@ def open_images(inputs: Mapping[str, Any], where: Where) -> ImageStack:
     else:
         files, root = where.resolve(chosen.files), where.root
     mask: Any = chosen.mask
-    return scan_images(files, chosen.hdu, mask, chosen.dq_bits, checksum=chosen.checksum, root=root)
+    uncertainty: Any = chosen.uncertainty
+    checksum = chosen.checksum
+    stack = scan_images(files, chosen.hdu, mask, chosen.dq_bits, uncertainty, checksum, root=root)
+    names = {name: getattr(chosen, name) for name in NAMES if getattr(chosen, name) is not None}
+    calibration = {
+        name: scan_images(where.resolve(file), checksum=checksum, root=root) for name, file in names.items()
+    }
+    return with_calibration(stack, calibration)
 
 
 def warnings(record: ImageStack, options: ImageStatsOptions) -> list[str]:
@@ -110,43 +149,54 @@ def warnings(record: ImageStack, options: ImageStatsOptions) -> list[str]:
     return found
 
 
+# A block of the decoding stage is at most this large, or a frame.
+STAGING_BYTES = 64 << 20
 # Reference costs, seconds a pixel value on one core: reading from the page cache, and the kernels.
 COMBINE_SECONDS, FRAME_SECONDS = 3e-9, 2e-8
 
 
 def cost(record: ImageStack, options: ImageStatsOptions) -> dict[str, Any]:
-    """Return what a run will cost: opens, bytes read, memory of a task, disk, seconds of one core."""
+    """Return what a run will cost: how files are read, memory of a task, disk, seconds of a core."""
     from daskpar.analyses.image_stats.with_dask.stack import row_bands
     from daskpar.inputs.reading_plan import reading_plan
 
     rows, columns = record.shape
-    values = len(record) * rows * columns
+    frame = rows * columns
     bands = row_bands(record)
     height = bands[0][1] - bands[0][0]
     reading = reading_plan(record, height)
     combines, stats = options.combine is not None, options.frame_stats is not None
     wide = 4 if record.dtype.itemsize <= 4 else 8
+    pixel = sum(record.plane(name).dtype.itemsize for name in record.planes)
+    staged = combines and reading.mode == "staged"
+    decoding = max(STAGING_BYTES, pixel * frame) + frame * wide if staged else 0
     return {
         "frames": f"{len(record)} of {rows} x {columns} {record.dtype}",
-        "input_opens": combines * len(bands) * len(record) + stats * len(record),
-        "kb_a_read": round(height * columns * record.dtype.itemsize / 1e3, 1),
+        "reading": f"{reading.mode}: {reading.reason}" if combines else "direct: whole frames",
+        "input_opens": combines * reading.opens + stats * len(record),
+        "kb_a_read": round(reading.kb_a_read if combines else frame * record.dtype.itemsize / 1e3, 1),
         "read_bytes": (combines + stats) * reading.read_bytes,
-        "task_memory_bytes": max(combines * len(record) * height * columns, stats * rows * columns * 3)
-        * wide,
-        "ledger_bytes": combines * rows * columns * (2 * wide + 12) + stats * len(record) * 256,
-        "core_seconds": values * (combines * COMBINE_SECONDS + stats * FRAME_SECONDS),
+        "task_memory_bytes": max(
+            combines * 2 * len(record) * height * columns * pixel, stats * frame * 3 * wide, decoding
+        ),
+        "ledger_bytes": combines * frame * (2 * wide + 12)
+        + stats * len(record) * 256
+        + staged * reading.scratch_bytes,
+        "core_seconds": len(record) * frame * (combines * COMBINE_SECONDS + stats * FRAME_SECONDS),
     }
 
 
-def _build(record: ImageStack, options: ImageStatsOptions) -> xr.Dataset:
+def _build(record: ImageStack, options: ImageStatsOptions) -> Any:
     from daskpar.analyses.image_stats.with_dask import build
 
     return build(record, options)
 
 
 def _combined(dataset: xr.Dataset) -> xr.Dataset:
-    """Select what lies on the pixel grid, and the frames that went into it."""
-    return dataset[[name for name in dataset.data_vars if "y" in dataset[name].dims]]
+    """Select what lies on the pixel grid, and what was rejected of each frame."""
+    names = [name for name in dataset.data_vars if "y" in dataset[name].dims]
+    rejected = [name for name in dataset.data_vars if str(name).startswith("frame_rejected_")]
+    return dataset[[*names, *rejected]]
 
 
 def _frame_stats(dataset: xr.Dataset) -> xr.Dataset:

@@ -83,6 +83,7 @@ def partial(
             ) from error
         rows.append(row)
         errors.append("" if error is None else _summary(error))
+    _refuse_reserved(rows, items, ("item", "error") if on_error == "record" else ("item",))
     columns = _columns(rows, items)
     return {"index": np.asarray(index, np.int64), "error": np.asarray(errors, np.str_), **columns}
 
@@ -112,6 +113,16 @@ def describe(item: Any) -> str:
     return item if isinstance(item, str) else repr(item)
 
 
+def _refuse_reserved(rows: Sequence[Mapping[str, Any]], items: Sequence[Any], names: Sequence[str]) -> None:
+    for row, item in zip(rows, items, strict=True):
+        for name in names:
+            if name in row:
+                raise AnalysisError(
+                    f"item {describe(item)} has a column {name!r}, which the table has itself",
+                    "return it under another name",
+                )
+
+
 def _columns(rows: Sequence[Mapping[str, Any]], items: Sequence[Any]) -> dict[str, Array]:
     names = dict.fromkeys(name for row in rows for name in row)
     found: dict[str, Array] = {}
@@ -119,88 +130,108 @@ def _columns(rows: Sequence[Mapping[str, Any]], items: Sequence[Any]) -> dict[st
         having = [i for i, row in enumerate(rows) if name in row and row[name] is not None]
         if not having:
             continue
-        unit, values = _without_unit([rows[i][name] for i in having])
-        found[f"value:{name}"] = _stacked(values, name, [items[i] for i in having])
+        chosen = [items[i] for i in having]
+        unit, values = _without_unit([rows[i][name] for i in having], name, chosen)
+        found[f"value:{name}"] = _stacked(values, name, chosen)
         found[f"rows:{name}"] = np.asarray(having, np.int64)
         if unit:
             found[f"unit:{name}"] = np.asarray(unit)
     return found
 
 
-def _without_unit(values: list[Any]) -> tuple[str, list[Any]]:
-    unit = getattr(values[0], "unit", None)
-    if unit is None or not hasattr(values[0], "to_value"):
-        return "", values
-    return unit.to_string("fits"), [value.to_value(unit) for value in values]
+def _without_unit(values: list[Any], name: str, items: list[Any]) -> tuple[str, list[Any]]:
+    units = [value.unit.to_string("fits") if hasattr(value, "to_value") else "" for value in values]
+    for unit, item in zip(units, items, strict=True):
+        if unit != units[0]:
+            raise _mixed(name, f"in {units[0]!r}", items[0], f"in {unit!r}", item)
+    return units[0], [value.value if hasattr(value, "to_value") else value for value in values]
 
 
 def _stacked(values: list[Any], name: str, items: list[Any]) -> Array:
-    arrays = [np.asarray(value) for value in values]
+    arrays = [_array(value, name, item) for value, item in zip(values, items, strict=True)]
     for array, item in zip(arrays, items, strict=True):
-        if array.dtype.kind not in "biufcSUmM":
-            raise AnalysisError(
-                f"column {name!r} of item {describe(item)} is of type {type(values[0]).__name__}",
-                "return numbers, strings, booleans, quantities or arrays of a fixed shape",
-            )
-        if array.shape != arrays[0].shape or (array.dtype.kind in "SU") != (arrays[0].dtype.kind in "SU"):
-            raise AnalysisError(
-                f"column {name!r} is {_kind(arrays[0])} for item {describe(items[0])} "
-                f"and {_kind(array)} for item {describe(item)}",
-                "return the same kind of value for every item",
-            )
+        if not _alike(array, arrays[0]):
+            raise _mixed(name, _kind(arrays[0]), items[0], _kind(array), item)
     return np.stack(arrays)
+
+
+def _array(value: Any, name: str, item: Any) -> Array:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # a list of lists of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biufcSUmM":
+        raise AnalysisError(
+            f"column {name!r} of item {describe(item)} is of type {type(value).__name__}",
+            "return numbers, strings, booleans, quantities or arrays of a fixed shape",
+        )
+    return array
+
+
+def _alike(one: Array, other: Array) -> bool:
+    """Whether two values may stand in one column: numbers and booleans mix, other kinds do not."""
+    kinds = {"n" if array.dtype.kind in "biufc" else array.dtype.kind for array in (one, other)}
+    return one.shape == other.shape and len(kinds) == 1
+
+
+def _mixed(name: str, first: str, item: Any, second: str, other: Any) -> AnalysisError:
+    return AnalysisError(
+        f"column {name!r} is {first} for item {describe(item)} and {second} for item {describe(other)}",
+        "return the same kind of value, in the same unit, for every item",
+    )
 
 
 def _kind(array: Array) -> str:
     return f"{array.dtype} of shape {array.shape}" if array.ndim else str(array.dtype)
 
 
-def merge(partials: Iterable[Partial], n_items: int) -> tuple[dict[str, Column], Array]:
+def merge(partials: Iterable[Partial], items: Sequence[Any]) -> tuple[dict[str, Column], Array]:
     """Return the columns of all items in item order, and the messages of those that failed.
 
     Later partials replace the rows of earlier ones, as when failed items are tried again.
 
+    Parameters
+    ----------
+    partials : iterable of partial
+        All of them, in order.
+    items : sequence
+        All items, as they are to be called in messages.
+
     Returns
     -------
     columns : dict of str to Column
-    error : str array (n_items,)
+    error : str array (n,)
         ``""`` where the function succeeded.
+
+    Raises
+    ------
+    daskpar.errors.AnalysisError
+        The values of a column are of different kinds or units.
     """
     parts = list(partials)
-    errors = np.zeros(n_items, f"U{max([1, *(part['error'].dtype.itemsize // 4 for part in parts)])}")
+    errors = np.zeros(len(items), f"U{max([1, *(part['error'].dtype.itemsize // 4 for part in parts)])}")
     for part in parts:
         errors[part["index"]] = part["error"]
     names = dict.fromkeys(key[6:] for part in parts for key in part if key.startswith("value:"))
-    return {name: _merged(name, parts, n_items) for name in names}, errors
+    return {name: _merged(name, parts, items) for name in names}, errors
 
 
-def _merged(name: str, parts: Sequence[Partial], n_items: int) -> Column:
+def _merged(name: str, parts: Sequence[Partial], items: Sequence[Any]) -> Column:
     having = [part for part in parts if f"value:{name}" in part]
     arrays = [part[f"value:{name}"] for part in having]
-    first = arrays[0]
-    for array in arrays:
-        if array.shape[1:] != first.shape[1:] or (array.dtype.kind in "SU") != (first.dtype.kind in "SU"):
-            raise AnalysisError(
-                f"column {name!r} is {_kind(first[0])} in some rows and {_kind(array[0])} in others",
-                "return the same kind of value for every item",
-            )
+    places = [part["index"][part[f"rows:{name}"]] for part in having]
+    units = [str(part[f"unit:{name}"]) if f"unit:{name}" in part else "" for part in having]
+    for array, unit, place in zip(arrays, units, places, strict=True):
+        here, first = items[int(place[0])], items[int(places[0][0])]
+        if not _alike(array[0], arrays[0][0]):
+            raise _mixed(name, _kind(arrays[0][0]), first, _kind(array[0]), here)
+        if unit != units[0]:
+            raise _mixed(name, f"in {units[0]!r}", first, f"in {unit!r}", here)
     dtype = np.result_type(*arrays)
-    values = np.full(
-        (n_items, *first.shape[1:]), np.nan if dtype.kind in "fc" else np.zeros((), dtype), dtype
-    )
-    missing = np.ones(n_items, bool)
-    for part, array in zip(having, arrays, strict=True):
-        places = part["index"][part[f"rows:{name}"]]
-        values[places] = array
-        missing[places] = False
-    return Column(values, missing, _unit(name, having))
-
-
-def _unit(name: str, parts: Sequence[Partial]) -> str:
-    units = {str(part[f"unit:{name}"]) if f"unit:{name}" in part else "" for part in parts}
-    if len(units) > 1:
-        raise AnalysisError(
-            f"column {name!r} has the units {', '.join(sorted(map(repr, units)))}",
-            "return the same unit for every item",
-        )
-    return units.pop()
+    shape = (len(items), *arrays[0].shape[1:])
+    values = np.full(shape, np.nan if dtype.kind in "fc" else np.zeros((), dtype), dtype)
+    missing = np.ones(len(items), bool)
+    for array, place in zip(arrays, places, strict=True):
+        values[place] = array
+        missing[place] = False
+    return Column(values, missing, units[0])

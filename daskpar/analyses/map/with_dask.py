@@ -202,7 +202,7 @@ def _dataset(partials: Sequence[kernel.Partial], items: Sequence[Any], on_error:
 
     Missing floats are NaN; other missing values are marked by the variable that ``attrs["mask"]`` names.
     """
-    columns, error = kernel.merge(partials, len(items))
+    columns, error = kernel.merge(partials, items)
     data: dict[str, Any] = {}
     for name, column in columns.items():
         dims = ["item", *(f"{name}_{axis}" for axis in range(1, column.values.ndim))]
@@ -220,7 +220,7 @@ def _table(partials: Sequence[kernel.Partial], items: Sequence[Any], on_error: s
     """Merge the partials to a table, a row an item."""
     from astropy.table import Column, MaskedColumn, Table
 
-    columns, error = kernel.merge(partials, len(items))
+    columns, error = kernel.merge(partials, items)
     table = Table({"item": np.asarray(items)})
     for name, column in columns.items():
         unit = column.unit or None

@@ -45,7 +45,7 @@ class Sampling:
         return -(-self.n_samples // self.batch_size)
 
     def size(self, batch: int) -> int:
-        """Number of samples of a batch."""
+        """Return the number of samples of a batch."""
         return min(self.batch_size, self.n_samples - batch * self.batch_size)
 
 
@@ -86,7 +86,7 @@ def columns_of_batch(sampling: Sampling, batch: int, k: int | None = None) -> Fl
 
 
 def first_batch(sampling: Sampling, bins: int = histogram.BINS) -> dict[str, Any]:
-    """What batch 0 decides: the number of columns, and the bins of `kernel.histogram.make_bins`.
+    """Return what batch 0 decides: the number of columns, and the bins of `kernel.histogram.make_bins`.
 
     Parameters
     ----------
@@ -152,6 +152,7 @@ def _fault(sampling: Sampling, batch: int, what: str) -> AnalysisError:
     stream = streams.replay_text(sampling.seed, batch)
     return AnalysisError(
         f"the trial {name} {what}",
-        f"call it again with rng = {stream} and n = {sampling.size(batch)}, or `daskpar run RUN --replay {batch}`",
+        f"call it again with rng = {stream} and n = {sampling.size(batch)}, "
+        f"or `daskpar run RUN --replay {batch}`",
         key=f"batch {batch}",
     )

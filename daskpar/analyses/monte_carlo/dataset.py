@@ -15,8 +15,8 @@ from daskpar.analyses.monte_carlo.kernel.finish import Summary, deviate, finish
 from daskpar.analyses.monte_carlo.kernel.quantiles import from_histogram
 
 _PER_COLUMN = (
-    "mean", "std", "standard_error", "interval_low", "interval_high", "skewness", "kurtosis", "minimum", "maximum",
-    "variance_error",
+    "mean", "std", "standard_error", "interval_low", "interval_high", "skewness", "kurtosis", "minimum",
+    "maximum",    "variance_error",
 )  # fmt: skip
 _QUANTILES = ("quantile", "quantile_low", "quantile_high", "quantile_standard_error", "quantile_bin_width")
 
@@ -67,8 +67,9 @@ def make(parts: Sequence[Mapping[str, Any]], how: Finish) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Variables as in `layout`. The coordinates ``step_*`` are the convergence: samples, mean and standard error
-        at the end of each segment; they depend on the sizes of blocks, so they are no part of the result's hash.
+        Variables as in `layout`. The coordinates ``step_*`` are the convergence: samples, mean and standard
+        error at the end of each segment; they depend on the sizes of blocks, so they are no part of the
+        result's hash.
     """
     beginning, segments = parts[0], parts[1:]
     prefixes = list(itertools.accumulate(map(_without_histogram, segments), lambda a, b: tree.merge([a, b])))
@@ -172,7 +173,9 @@ def _derived(summary: Summary, how: Finish) -> dict[str, Any]:
     else:
         return {}
     return {
-        "estimate": np.asarray(found.value), "estimate_standard_error": np.asarray(found.standard_error), **gain,
+        "estimate": np.asarray(found.value),
+        "estimate_standard_error": np.asarray(found.standard_error),
+        **gain,
     }  # fmt: skip
 
 
@@ -183,6 +186,7 @@ def _warning(dataset: xr.Dataset) -> str:
     if not coarse.any():
         return ""
     return (
-        f"the bins are wider than a tenth of the standard error for {int(coarse.sum())} of {coarse.size} quantiles: "
+        f"the bins are wider than a tenth of the standard error for {int(coarse.sum())} of {coarse.size} "
+        "quantiles: "
         "these are good to a bin width (quantile_bin_width)"
     )

@@ -1,8 +1,8 @@
 """Formulas as text, evaluated on numbers or arrays without ever running code.
 
 A formula is parsed and checked against a list of what is allowed: numbers, names of variables and constants,
-``+ - * / **``, comparisons, ``where(condition, a, b)`` and the functions in `FUNCTIONS`. Nothing else exists in it:
-no attributes, no subscripts, no calls of anything not listed.
+``+ - * / **``, comparisons, ``where(condition, a, b)`` and the functions in `FUNCTIONS`. Nothing else exists
+in it: no attributes, no subscripts, no calls of anything not listed.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _check(node: ast.AST, text: str, depth: int) -> None:
     elif isinstance(node, ast.Constant) and type(node.value) in (int, float) and abs(node.value) < 1e300:  # type: ignore[arg-type]
         children = []
     else:
-        shown = ast.get_source_segment(text.strip(), node) or type(node).__name__  # type: ignore[arg-type]
+        shown = ast.get_source_segment(text.strip(), node) or type(node).__name__
         raise RecipeError(
             f"{shown[:60]!r} is not allowed in a formula",
             "allowed are numbers, names, + - * / **, one comparison at a time, and listed functions",
@@ -181,12 +181,12 @@ def _evaluate(node: ast.AST, values: Mapping[str, Any]) -> Any:
 
 
 def _small_power(node: ast.AST) -> int | None:
-    """The exponent if it is a whole number that multiplication can raise to."""
+    """Return the exponent if it is a whole number that multiplication can raise to."""
     sign = 1
     while isinstance(node, ast.UnaryOp):
         sign, node = (-sign if isinstance(node.op, ast.USub) else sign), node.operand
     if isinstance(node, ast.Constant) and float(node.value).is_integer():  # type: ignore[arg-type]
-        if abs(node.value) <= _LARGEST_POWER:  # type: ignore[arg-type, operator]
+        if abs(node.value) <= _LARGEST_POWER:  # type: ignore[arg-type]
             return sign * int(node.value)  # type: ignore[arg-type]
     return None
 

@@ -63,24 +63,26 @@ def simulate(
     controls : sequence of float
         Known means of columns 1, 2, ...: control variates for column 0.
     importance : str
-        Columns are w f and w: ``"normalised"`` if w is a ratio of densities, ``"self_normalised"`` if up to a factor.
+        Columns are w f and w: ``"normalised"`` if w is a ratio of densities, ``"self_normalised"`` if up to
+        a factor.
     block_batches : int, optional
         Batches a task, a power of two; changes no result.
 
     Returns
     -------
     xarray.Dataset
-        ``mean, std`` (n - 1), ``standard_error, interval_low, interval_high`` (of the mean), ``skewness, kurtosis``
-        (normal: 0), ``minimum, maximum, n_samples``, ``quantile(q)`` with interval, standard error and bin width,
-        over ``column`` with ``covariance`` for (n, k) results. Lazy; computed in rounds with a target or a time.
+        ``mean, std`` (n - 1), ``standard_error, interval_low, interval_high`` (of the mean), ``skewness,
+        kurtosis`` (normal: 0), ``minimum, maximum, n_samples``, ``quantile(q)`` with interval, standard
+        error and bin width, over ``column`` with ``covariance`` for (n, k) results. Lazy; computed in rounds
+        with a target or a time.
 
     Raises
     ------
     RecipeError
         For arguments out of range.
     AnalysisError
-        On computing, or here on the first few samples: the trial raises, or returns NaN or a wrong shape. Names the
-        batch and its stream.
+        On computing, or here on the first few samples: the trial raises, or returns NaN or a wrong shape.
+        Names the batch and its stream.
     """
     plan = plan_of(
         Pi() if isinstance(trial, str) and trial == "pi" else trial, n_samples, seed, batch_size,
@@ -95,10 +97,9 @@ def simulate(
 def _in_rounds(plan: Plan) -> xr.Dataset:
     """Compute round after round with the current scheduler; nodes of earlier rounds stay in memory."""
     rounds = stages(plan, keep=_persisted)
-    result = xr.Dataset()
     stage = next(rounds)
     while True:
-        (result,) = dask.compute(stage.collection)
+        result: xr.Dataset = dask.compute(stage.collection)[0]
         try:
             stage = rounds.send(result)
         except StopIteration:
@@ -107,7 +108,7 @@ def _in_rounds(plan: Plan) -> xr.Dataset:
 
 def _persisted(node: Delayed) -> Delayed:
     (kept,) = dask.persist(node)
-    return kept  # type: ignore[no-any-return]
+    return kept
 
 
 def _number_of_columns(plan: Plan) -> int:

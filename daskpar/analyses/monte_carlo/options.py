@@ -41,7 +41,7 @@ class FunctionOptions(BaseModel):
     )
     importance: Literal["", "normalised", "self_normalised"] = Field(
         "",
-        description="Columns are w f and w, w the ratio of target and sampling density, or proportional to it",
+        description="Columns are w f and w, w the ratio of target and sampling density, or a multiple",
     )
 
 

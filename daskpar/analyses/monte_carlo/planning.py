@@ -43,7 +43,8 @@ def plan_of(
     Raises
     ------
     RecipeError
-        For a number that is fractional, not positive or out of range, or a batch size that the method cannot use.
+        For a number that is fractional, not positive or out of range, or a batch size that the method cannot
+        use.
     """
     if not callable(trial) and not hasattr(trial, "bind"):
         raise RecipeError(
@@ -65,12 +66,13 @@ def plan_of(
         raise RecipeError(f"{block_batches} is no power of two", "give 1, 2, 4, ...", key="block_batches")
     independent = bool(getattr(trial, "independent", True))
     _check_batches(trial, sampling, independent)
+    names = getattr(trial, "names", ())
     how = Finish(
         confidence=confidence, quantiles=tuple(quantiles), independent=independent, controls=tuple(controls),
-        importance=importance, test="extreme" in getattr(trial, "names", ()), names=getattr(trial, "names", ()),
+        importance=importance, test="extreme" in names, names=names,
         attrs=_attrs(trial, sampling),
     )  # fmt: skip
-    cost = seconds_per_sample or getattr(trial, "seconds_per_sample", UNKNOWN_SECONDS_PER_SAMPLE)
+    cost = seconds_per_sample or float(getattr(trial, "seconds_per_sample", UNKNOWN_SECONDS_PER_SAMPLE))
     return Plan(sampling, how, target_error, relative, max_time, block_batches, cost)
 
 
@@ -130,7 +132,8 @@ def plan_from_options(
     return plan_of(
         trial_of(record, chosen, load), most, options.seed, options.batch_size,
         target_error=options.target_error, relative=options.target == "relative", max_time=options.max_time,
-        quantiles=options.quantiles, confidence=options.confidence, block_batches=options.block_batches, **extra,
+        quantiles=options.quantiles, confidence=options.confidence, block_batches=options.block_batches,
+        **extra,
     )  # fmt: skip
 
 

@@ -26,7 +26,8 @@ class Columns:
     names : tuple of str
         Names of the columns.
     file : FileItem, optional
-        The table: ECSV, CSV, FITS, VOTable, Parquet; or ``.npy`` with one array, whose columns are ``0``, ``1``...
+        The table: ECSV, CSV, FITS, VOTable, Parquet; or ``.npy`` with one array, whose columns are ``0``,
+        ``1``...
     arrays : tuple of float64 arrays
         The columns themselves, where there is no file.
     """
@@ -62,7 +63,7 @@ class Columns:
         return [hashlib.sha256(array.tobytes()).hexdigest() for array in self.arrays]
 
     def read(self, ragged: bool = False) -> Any:
-        """The values.
+        """Return the values.
 
         Parameters
         ----------
@@ -86,7 +87,8 @@ class Columns:
             bad = np.flatnonzero(~np.isfinite(column))
             if bad.size:
                 raise InputError(
-                    f"{bad.size} of {column.size} values are not finite, in rows {', '.join(map(str, bad[:5]))}",
+                    f"{bad.size} of {column.size} values are not finite, "
+                    f"in rows {', '.join(map(str, bad[:5]))}",
                     "remove these rows", path=place, key=name,
                 )  # fmt: skip
         if ragged:

@@ -1,14 +1,14 @@
 """Monte Carlo as a dask graph of durable blocks, each a run of consecutive batches.
 
-Graph: prepared data (where the trial needs any) -> batch 0 -> blocks -> a node for every segment of blocks that ends at
-a power of two of batches -> one node that finishes. Tasks: blocks + at most 60. Memory a task: one batch, its
-temporary arrays, and a histogram of 0.5 MB a column.
+Graph: prepared data (where the trial needs any) -> batch 0 -> blocks -> a node for every segment of blocks
+that ends at a power of two of batches -> one node that finishes. Tasks: blocks and about 40 more. Memory a
+task: one batch, its temporary arrays, and a histogram of 0.5 MB a column.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,7 +51,7 @@ class Plan:
     """
 
     sampling: Sampling
-    how: dataset.Finish = dataset.Finish()
+    how: dataset.Finish
     target_error: float | None = None
     relative: bool = False
     max_time: float | None = None
@@ -68,7 +68,7 @@ class Plan:
         """What decides the numbers of a batch, besides its number."""
         trial = self.sampling.trial
         named = getattr(trial, "identity", None)
-        code = [code_digest(part) for part in (trial, getattr(trial, "integrand", None)) if _is_code(part)]
+        code = [code_digest(part) for part in _code_of(trial)]
         kind = type(trial).__qualname__ if named is not None else getattr(trial, "__qualname__", "")
         size = self.sampling.batch_size
         return [
@@ -106,8 +106,12 @@ class Plan:
         return blocks(sampling.n_batches, seconds, [sampling.n_batches - 1] if short else [])
 
 
-def _is_code(part: Any) -> bool:
-    return callable(part) and hasattr(part, "__code__")
+def _code_of(trial: Any) -> list[Any]:
+    """Return the user's functions in a trial."""
+    if not hasattr(trial, "identity"):
+        return [trial]
+    integrand = getattr(trial, "integrand", None)
+    return [integrand] if callable(integrand) else []
 
 
 class Graph:
@@ -182,8 +186,8 @@ def _span(run: Run) -> str:
     return f"batches {run.first}-{run.first + run.count - 1}"
 
 
-def stages(plan: Plan, keep: Callable[[Delayed], Delayed] = lambda node: node) -> Iterator[Stage]:
-    """Yield the one stage of a run of fixed size, or a stage a round until the target or the time is reached."""
+def stages(plan: Plan, keep: Callable[[Delayed], Delayed] = lambda node: node) -> Generator[Stage, Any, None]:
+    """Yield the one stage of a run of fixed size, or a stage a round until target or time is reached."""
     graph = Graph(plan, keep)
     if not plan.in_rounds:
         yield Stage("batches", graph.result(plan))

@@ -33,7 +33,7 @@ def four_mads(used: Sequence[int]) -> int:
 def outside(numbers: Sequence[int], first: int, last: int, rule: Rejection) -> list[int]:
     """Return for each value -1, 0 or 1: below, within or above the bounds made from those used.
 
-    Those used are ``numbers[first:last]``. Lengths are in units of 1 / (2 n), squares in units of 1 / (2 n)^2.
+    Those used are ``numbers[first:last]``. Lengths are in units of 1 / (2 n), squares of 1 / (2 n)^2.
     """
     used = numbers[first:last]
     n = len(used)

@@ -20,18 +20,18 @@ from dask.delayed import Delayed, delayed
 from daskpar.analyses.image_stats import kernel
 from daskpar.analyses.image_stats.with_dask.blocks import gathered, runs
 from daskpar.analyses.image_stats.with_dask.expression import bands_of, evaluated_bands
-from daskpar.analyses.image_stats.with_dask.selection import files_behind
+from daskpar.analyses.image_stats.with_dask.planes import check, check_alignment, places, vector
 from daskpar.analyses.image_stats.with_dask.sky import wcs_header
-from daskpar.analyses.image_stats.with_dask.sources import FileBands, MappedArray, Source
+from daskpar.analyses.image_stats.with_dask.sources import FileBands, Source
+from daskpar.analyses.image_stats.with_dask.staging import StagedBands, staging_nodes
 from daskpar.durable import digest_of, durable
-from daskpar.errors import InputError, RecipeError
 
 FLOATS = ("combined", "uncertainty", "uncertainty_propagated")
 EXTENSION_NAMES = {
     "combined": "SCI", "uncertainty": "ERR", "count": "COUNT", "rejected_low": "REJLOW",
     "rejected_high": "REJHIGH", "rejected_grown": "REJGROW", "uncertainty_propagated": "ERRPROP",
 }  # fmt: skip
-_FRAME_VARIABLES = ("frame_rejected_low", "frame_rejected_high")
+FRAME_VARIABLES = ("frame_rejected_low", "frame_rejected_high")
 Pieces = Mapping[str, Sequence[Any]]
 
 
@@ -69,6 +69,7 @@ def combine(
     uncertainty: Any = None,
     grow: float = 0,
     percentile: float = 50.0,
+    align: str | None = None,
     **parameters: Any,
 ) -> xr.Dataset:
     """Combine frames to one image, pixel by pixel; lazy.
@@ -103,6 +104,8 @@ def combine(
         Values within so many pixels of a rejected one in the same frame go too.
     percentile : float
         Percent, for the method percentile.
+    align : {"pixels"}, optional
+        Combine pixel by pixel though the celestial WCS of the frames differ.
     **parameters
         Of the other rejections: sigma_lower, sigma_upper, nlow, nhigh, low_fraction, high_fraction,
         read_noise, gain, sensitivity_noise.
@@ -121,37 +124,64 @@ def combine(
     daskpar.errors.RecipeError
         An option is unknown or out of range, or two do not go together.
     daskpar.errors.InputError
-        Shapes or dtypes do not fit.
+        Shapes or dtypes do not fit; the celestial WCS of frames differ by more than 0.2 pixel.
     """
     if isinstance(stack, xr.Dataset):
         mask = stack.get("mask") if mask is None else mask
         uncertainty = stack.get("uncertainty") if uncertainty is None else uncertainty
         stack = stack["data"]
-    settings = {
-        "method": method, "rejection": rejection, "sigma": sigma, "maxiters": maxiters, "center": center,
-        "scale": scale, "grow": grow, "percentile": percentile, **parameters,
-        "scaling": _vector("scaling", scaling, stack), "zero": _vector("zero", zero, stack),
-    }  # fmt: skip
-    planes = {"frames": stack, "masks": mask, "uncertainty": uncertainty, "weights": weights}
-    return combined_planes(stack, planes, settings)
+    return combined(
+        stack,
+        {"frames": stack, "masks": mask, "uncertainty": uncertainty, "weights": weights},
+        {
+            "method": method, "rejection": rejection, "sigma": sigma, "maxiters": maxiters, "center": center,
+            "scale": scale, "grow": grow, "percentile": percentile, **parameters,
+            "scaling": vector("scaling", scaling, stack.shape[0]),
+            "zero": vector("zero", zero, stack.shape[0]),
+        },
+        align,
+    )  # fmt: skip
 
 
-def combined_planes(
-    stack: xr.DataArray, planes: Mapping[str, Any], settings: Mapping[str, Any], files: Source | None = None
+def combined(
+    stack: xr.DataArray,
+    planes: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    align: str | None = None,
+    parts: Sequence[Any] | None = None,
 ) -> xr.Dataset:
-    """Return the lazy result of `combine` from checked arguments; `files` replaces the frames by a source."""
+    """Return the lazy result of `combine`.
+
+    Parameters
+    ----------
+    stack : xarray.DataArray
+        What is combined.
+    planes : mapping
+        frames, masks, uncertainty and weights; None where not given.
+    settings : mapping
+        Arguments of the kernel.
+    align : {"pixels"}, optional
+        As in `combine`.
+    parts : sequence of mappings, optional
+        What an earlier stage decoded of the files behind the stack, in the bands of `row_bands`.
+    """
     planes = {name: plane for name, plane in planes.items() if plane is not None}
-    sources, arrays, settings = _places(stack, planes, dict(settings))
-    _check(stack, planes, settings)
-    if files is not None:
-        sources["frames"] = files
-    bands, blocks = _blocks(stack, sources, arrays, settings)
-    narrow = stack.dtype.itemsize <= (4 if stack.dtype.kind == "f" else 2)
-    result = np.dtype(np.float32 if narrow else np.float64)
+    sources, arrays, settings = places(stack, planes, dict(settings))
+    check(stack, planes, settings)
+    check_alignment(stack, sources.get("frames"), align)
+    bands, blocks = _blocks(stack, sources, arrays, settings, parts)
     names = ["combined", "uncertainty", "count", "rejected_low", "rejected_high"]
     names += ["rejected_grown"] if settings["grow"] else []
     names += ["uncertainty_propagated"] if "uncertainty" in planes else []
-    sky = {"wcs_header": wcs_header(stack)} if stack.attrs.get("wcs_header") else {}
+    return _dataset(stack, names, bands, blocks)
+
+
+def _dataset(
+    stack: xr.DataArray, names: Sequence[str], bands: Sequence[tuple[int, int]], blocks: Sequence[Delayed]
+) -> xr.Dataset:
+    narrow = stack.dtype.itemsize <= (4 if stack.dtype.kind == "f" else 2)
+    result = np.dtype(np.float32 if narrow else np.float64)
+    sky = {"wcs_header": header} if (header := wcs_header(stack)) else {}
     unit = {"unit": stack.attrs["unit"]} if stack.attrs.get("unit") else {}
     variables: dict[str, Any] = {}
     for name in names:
@@ -159,66 +189,11 @@ def combined_planes(
         array = gathered(blocks, bands, name, dtype, (stack.shape[2],))
         attrs = {"extname": EXTENSION_NAMES[name], **sky, **(unit if name in FLOATS else {})}
         variables[name] = (("y", "x"), array, attrs)
-    for name in _FRAME_VARIABLES:
+    for name in FRAME_VARIABLES:
         total = delayed(_sum_in_order, pure=True)(blocks, name)
         variables[name] = (("frame",), da.from_delayed(total, (stack.shape[0],), np.int64))
     coords = {name: coord for name, coord in stack.coords.items() if coord.dims == ("frame",)}
     return xr.Dataset(variables, coords, {**sky, **unit})
-
-
-def _vector(name: str, given: Any, stack: xr.DataArray) -> list[float] | None:
-    if given is None:
-        return None
-    numbers = np.asarray(given, np.float64)
-    if numbers.shape not in ((), stack.shape[:1]):
-        raise InputError(f"{name} has the shape {numbers.shape}", f"give {stack.shape[0]} numbers", key=name)
-    return [float(number) for number in np.broadcast_to(numbers, stack.shape[:1])]
-
-
-def _places(
-    stack: xr.DataArray, planes: Mapping[str, Any], settings: dict[str, Any]
-) -> tuple[dict[str, Source], dict[str, da.Array], dict[str, Any]]:
-    """Sort planes into those that blocks read themselves, expressions, and numbers of frames."""
-    sources: dict[str, Source] = {}
-    arrays: dict[str, da.Array] = {}
-    if stack.ndim != 3:
-        raise InputError(f"the stack has {stack.ndim} dimensions", "give (frame, y, x)")
-    for name, plane in planes.items():
-        if isinstance(plane, str):
-            settings[name] = plane
-            continue
-        data = plane.data if isinstance(plane, xr.DataArray) else plane
-        data = data if isinstance(data, da.Array) else np.asarray(data)
-        if data.shape == stack.shape[:1] and name in ("weights", "uncertainty"):
-            settings[name] = [float(number) for number in np.asarray(data)]
-        elif data.shape not in (stack.shape, stack.shape[1:]):
-            raise InputError(f"{name} have the shape {data.shape}", f"give {stack.shape}", key=name)
-        elif isinstance(data, np.ndarray):
-            sources[name] = MappedArray(data, stack.shape[0])
-        else:
-            files = files_behind(data)
-            whole = data if data.ndim == 3 else da.broadcast_to(data, stack.shape)
-            sources |= {name: files} if files is not None else {}
-            arrays |= {name: whole} if files is None else {}
-    return sources, arrays, settings
-
-
-def _check(stack: xr.DataArray, planes: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Refuse wrong settings now, not in a block: the kernel checks them on a band without pixels."""
-    method, weights = settings["method"], planes.get("weights")
-    if weights is not None and method not in ("mean", "sum"):
-        raise RecipeError(f"the {method} cannot be weighted", "choose mean or sum", key="weights")
-    if isinstance(weights, str) and weights != "inverse_variance":
-        raise RecipeError(f"weights is {weights!r}", "give numbers or inverse_variance", key="weights")
-    if isinstance(weights, str) and "uncertainty" not in planes:
-        raise RecipeError("inverse variances need uncertainties", "give uncertainty", key="weights")
-    if "uncertainty" in planes and method not in ("mean", "sum", "median"):
-        raise RecipeError(f"the {method} carries no uncertainty", "leave uncertainty out", key="uncertainty")
-    options = {name: value for name, value in settings.items() if name not in ("weights", "uncertainty")}
-    try:
-        kernel.combine_band(np.zeros((stack.shape[0], 1, 0), stack.dtype), **options)
-    except TypeError as error:
-        raise RecipeError(str(error).replace("rejection() ", ""), "see daskpar.combine") from None
 
 
 def _blocks(
@@ -226,38 +201,56 @@ def _blocks(
     sources: Mapping[str, Source],
     arrays: Mapping[str, da.Array],
     settings: Mapping[str, Any],
+    parts: Sequence[Any] | None,
 ) -> tuple[list[tuple[int, int]], list[Delayed]]:
     """Return the row bands, and a durable node for each."""
     frames, rows, columns = stack.shape
+    bands = list(runs(rows, frames * columns * stack.dtype.itemsize))
     if "frames" in arrays:
         bands = bands_of(arrays["frames"])
-    else:
-        bands = list(runs(rows, frames * columns * stack.dtype.itemsize))
     identity = {name: source.identity for name, source in sources.items()}
     identity |= {name: str(array.name) for name, array in arrays.items()}
     description = [identity, digest_of(settings)]
-    work = delayed(
-        Combination(sources, settings, bands), name=f"combination-{digest_of(description)}", traverse=False
-    )
+    work = _shared(Combination(sources, settings, bands), digest_of(description), parts)
     pieces = {name: evaluated_bands(array, bands) for name, array in arrays.items()}
     halo = math.ceil(settings["grow"])
-    return bands, [
-        durable(
-            combine_rows, work, start, stop, {name: _overlapping(parts, bands, start, stop, halo) for name, parts in pieces.items()},
-            key=[description, [start, stop]], label=f"combine rows {start}:{stop}",
-        )
-        for start, stop in bands
-    ]  # fmt: skip
+    blocks = []
+    for start, stop in bands:
+        mine = {
+            name: _overlapping(all_of_it, bands, start - halo, stop + halo)
+            for name, all_of_it in pieces.items()
+        }
+        key, label = [description, [start, stop]], f"combine rows {start}:{stop}"
+        blocks.append(durable(combine_rows, work, start, stop, mine, key=key, label=label))
+    return bands, blocks
 
 
-def _overlapping(
-    parts: Sequence[Any], bands: Sequence[tuple[int, int]], start: int, stop: int, halo: int
-) -> list[Any]:
-    return [
-        part
-        for part, (low, high) in zip(parts, bands, strict=True)
-        if low < stop + halo and high > start - halo
-    ]
+def _shared(work: Combination, name: str, parts: Sequence[Any] | None) -> Delayed:
+    """Return the node that all blocks refer to; frames that cannot be sliced are decoded before it."""
+    files = work.sources.get("frames")
+    if parts is not None:
+        return delayed(staged(work, parts), name=f"combination-{name}", traverse=False)
+    shared = delayed(work, name=f"combination-{name}", traverse=False)
+    if not isinstance(files, FileBands) or files.record.sliceable:
+        return shared
+    nodes = staging_nodes(files, work.bands, durably=False)
+    return delayed(staged, pure=False)(shared, nodes, dask_key_name=f"staged-combination-{name}")
+
+
+def staged(work: Combination, parts: Sequence[Any]) -> Combination:
+    """Return a combination whose files are read from what was decoded of them."""
+    frames = work.sources["frames"]
+    sources = {
+        name: StagedBands(source, work.bands, parts)
+        if isinstance(source, FileBands) and source.same_files(frames)
+        else source
+        for name, source in work.sources.items()
+    }
+    return Combination(sources, work.settings, work.bands)
+
+
+def _overlapping(parts: Sequence[Any], bands: Sequence[tuple[int, int]], start: int, stop: int) -> list[Any]:
+    return [part for part, (low, high) in zip(parts, bands, strict=True) if low < stop and high > start]
 
 
 def combine_rows(work: Combination, start: int, stop: int, pieces: Pieces) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _box_task(key: Any, box: Selection) -> Task:
 
 
 def read_box(record: ImageStack, plane: str, frames: slice, rows: slice, columns: slice) -> Any:
-    """Read a box of a stack, native: only these frames are opened, and only rows between the first and last."""
+    """Read a box of a stack, native; only these frames are opened, and no rows outside the first and last."""
     part = record.take(frames)
     wanted = range(record.shape[0])[rows]
     low, high = min(wanted), max(wanted) + 1

@@ -6,6 +6,7 @@ each chunk back to the read, composing the slices on the way. Anything but slice
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def _joined(boxes: list[Selection | None], record: ImageStack) -> FileBands | No
         return None
     frames, _, columns = found[0].axes
     rows = [box.axes[1] for box in found if len(box.axes[1])]
-    edges = zip(rows, rows[1:], strict=False)
+    edges = itertools.pairwise(rows)
     if not rows or not len(frames) or not len(columns):
         return None
     if any(axis.step != 1 for axis in (*rows, columns)) or any(a.stop != b.start for a, b in edges):

@@ -1,8 +1,8 @@
 """Where the blocks of a combination find their pixels: descriptions, a few numbers each, never the data.
 
-Each source has a `shape` (frame, y, x), a `dtype`, an `identity` for keys, and ``read(start, stop)``: a band of
-rows of all frames, native. `FileBands` opens the files itself; `MappedArray` maps an array of the caller's
-that was written to scratch; `StagedBands` reads what an earlier stage decoded.
+Each source has a `shape` (frame, y, x), a `dtype`, an `identity` for keys, and ``read(start, stop)``: a band
+of rows of all frames, native. `FileBands` opens the files itself; `MappedArray` maps an array of the caller's
+that was written to scratch; `StagedBands`, in `staging`, reads what was decoded before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,9 +19,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from daskpar.analyses.image_stats.with_dask.stack import read_plane
+from daskpar.analyses.image_stats.calibration import CalibratedStack, calibrated
+from daskpar.analyses.image_stats.with_dask.stack import plane_dtype, read_plane
 from daskpar.inputs.images import ImageStack, read_band_raw, read_rows
-from daskpar.inputs.staging import staged_band
 
 #: Arrays up to this size travel in the graph; larger ones are written to scratch once.
 LARGEST_IN_GRAPH = 1 << 20
@@ -60,7 +59,7 @@ class FileBands:
         self.record, self.plane = record, plane
         self.rows, self.columns = rows or range(height), columns or range(width)
         self.shape = (len(record), len(self.rows), len(self.columns))
-        self.dtype = np.dtype(bool) if plane == "mask" else record.plane(plane).dtype  # type: ignore[arg-type]
+        self.dtype = plane_dtype(record, plane)
         box = f"{plane} {self.rows.start}:{self.rows.stop} {self.columns.start}:{self.columns.stop}"
         self.identity = f"{record.identity()} {box}"
 
@@ -72,11 +71,20 @@ class FileBands:
     def read_stored(self, start: int, stop: int) -> tuple[Array, dict[str, Any]]:
         """Return a band as stored, and the scaling of its numbers; native where frames differ in form."""
         table = self.record.data
-        if self.plane != "data" or table.stored is None or len(table.formats) > 1:
+        as_they_are = self.plane == "data" and not isinstance(self.record, CalibratedStack)
+        if not as_they_are or table.stored is None or len(table.formats) > 1:
             return self.read(start, stop), {}
         form, first = table.formats[0], self.rows.start
         raw = read_band_raw(self.record, first + start, first + stop)
         return self._cut(raw), {"bscale": form.bscale, "bzero": form.bzero, "blank": form.blank}
+
+    def same_files(self, other: Any) -> bool:
+        """Whether another source is a plane of the same frames, cut in the same way."""
+        return (
+            isinstance(other, FileBands)
+            and (self.rows, self.columns) == (other.rows, other.columns)
+            and self.record.identity() == other.record.identity()
+        )
 
     def take(self, frames: slice) -> FileBands:
         """Return the box of some of the frames."""
@@ -84,51 +92,18 @@ class FileBands:
 
     def read_frame(self, frame: int) -> Array:
         """Return one frame of the box, native."""
-        rows = read_rows(self.record, frame, self.rows.start, self.rows.stop, plane=self.plane)  # type: ignore[arg-type]
-        return self._cut(rows)
+        first, last = self.rows.start, self.rows.stop
+        rows = read_rows(self.record, frame, first, last, plane=self.plane)  # type: ignore[arg-type]
+        one = self.record.take(slice(frame, frame + 1))
+        return self._cut(calibrated(one, self.plane, rows[np.newaxis], first, last)[0])
 
     def _cut(self, rows: Array) -> Array:
         whole = len(self.columns) == self.record.shape[1]
         return rows if whole else rows[..., self.columns.start : self.columns.stop]
 
 
-class StagedBands:
-    """A plane whose rows an earlier stage laid out by bands.
-
-    Parameters
-    ----------
-    record : ImageStack
-        What was decoded.
-    plane : {"data", "mask", "uncertainty"}
-        Which of the images.
-    bands : sequence of (int, int)
-        The row bands.
-    parts : sequence of sequences
-        For each band the stored records that hold it, in the order of frames.
-    """
-
-    def __init__(
-        self,
-        record: ImageStack,
-        plane: str,
-        bands: Sequence[tuple[int, int]],
-        parts: Sequence[Sequence[Mapping[str, Array]]],
-    ) -> None:
-        whole = FileBands(record, plane)
-        self.shape, self.dtype, self.identity = whole.shape, whole.dtype, whole.identity
-        self.plane, self.bands, self.parts = plane, bands, parts
-
-    def read(self, start: int, stop: int) -> Array:
-        """Return a band of rows of all frames, native; whole bands are read, and cut."""
-        numbers = [i for i, (low, high) in enumerate(self.bands) if low < stop and high > start]
-        pieces = [staged_band(self.parts[i], i, self.plane) for i in numbers]  # type: ignore[arg-type]
-        band = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
-        first = self.bands[numbers[0]][0]
-        return band[:, start - first : stop - first]
-
-
 class MappedArray:
-    """An array of the caller's, (frame, y, x) or (y, x) for all frames: in the graph if it is small, else on disk."""
+    """An array of the caller's, (frame, y, x), or (y, x) for all frames; on disk unless it is small."""
 
     def __init__(self, array: Array, frames: int) -> None:
         self.shape = (frames, array.shape[-2], array.shape[-1])

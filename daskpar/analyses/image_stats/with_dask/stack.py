@@ -11,6 +11,7 @@ import xarray as xr
 from dask._task_spec import DataNode, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 
+from daskpar.analyses.image_stats.calibration import calibrated
 from daskpar.analyses.image_stats.with_dask.blocks import runs
 from daskpar.inputs.image_read import read_mask_rows
 from daskpar.inputs.images import ImageStack, read_band, scan_images
@@ -63,8 +64,7 @@ def lazy_plane(record: ImageStack, plane: str) -> xr.DataArray:
     """Return one plane of a record as a lazy array in row bands of all frames."""
     identity = record.identity()
     source, name = f"{SOURCE_PREFIX}{identity}", f"{PREFIX}{plane}-{identity}"
-    table = record.plane(plane)  # type: ignore[arg-type]
-    dtype = np.dtype(bool) if plane == "mask" else table.dtype
+    dtype = plane_dtype(record, plane)
     bands = list(row_bands(record, plane))
     graph: dict[Any, Any] = {source: DataNode(source, record)}
     for number, (start, stop) in enumerate(bands):
@@ -82,7 +82,8 @@ def read_plane(record: ImageStack, plane: str, start: int, stop: int) -> Any:
     """Read a band of rows of all frames of one plane, native (frames, rows, columns)."""
     if plane == "mask":
         return read_masks(record, start, stop)
-    return read_band(record, start, stop, plane=plane)  # type: ignore[arg-type]
+    values = read_band(record, start, stop, plane=plane)  # type: ignore[arg-type]
+    return calibrated(record, plane, values, start, stop)
 
 
 def read_masks(record: ImageStack, start: int, stop: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -93,12 +94,18 @@ def read_masks(record: ImageStack, start: int, stop: int) -> np.ndarray[Any, np.
 def row_bands(record: ImageStack, plane: str = "data") -> list[tuple[int, int]]:
     """Return the row bands in which a plane is read, a block each."""
     rows, columns = record.shape
-    size = record.plane(plane).dtype.itemsize  # type: ignore[arg-type]
-    return list(runs(rows, len(record) * columns * size))
+    return list(runs(rows, len(record) * columns * plane_dtype(record, plane).itemsize))
+
+
+def plane_dtype(record: ImageStack, plane: str) -> np.dtype[Any]:
+    """Return the dtype in which `read_plane` gives a plane."""
+    if plane == "data":
+        return record.dtype
+    return np.dtype(bool) if plane == "mask" else record.plane(plane).dtype  # type: ignore[arg-type]
 
 
 def pixel_coordinates(record: ImageStack) -> dict[str, Any]:
-    """Return row and column of the pixels, from 0: by these a slice is still known to be one after arithmetic."""
+    """Return row and column of the pixels, from 0: they tell what part of the frames a slice is."""
     rows, columns = record.shape
     return {"row": ("y", np.arange(rows)), "column": ("x", np.arange(columns))}
 

@@ -48,7 +48,7 @@ def asinh(z: float) -> float:
     # Starts above the root, where the method descends without overshooting.
     t = size if size < 1.0 else (math.frexp(size)[1] + 1) * (_LN2_HIGH + _LN2_LOW)
     for _ in range(60):
-        grown = float(exp(np.float64(t)))
+        grown = float(exp(np.array(t)))
         step = (0.5 * (grown - 1.0 / grown) - size) / (0.5 * (grown + 1.0 / grown))
         t -= step
         if abs(step) <= 1e-15 * t:

@@ -58,7 +58,7 @@ def control_variate(mean: Floats, covariance: Floats, n: int, expected: Floats) 
 
 
 def importance(mean: Floats, covariance: Floats, n: int, normalised: bool) -> Estimate:
-    """Expectation of f under a target density from samples of another.
+    """Estimate the expectation of f under a target density from samples of another.
 
     Parameters
     ----------

@@ -96,7 +96,7 @@ def finish(node: Node, confidence: float = 0.95, independent: bool = True) -> Su
 
 
 def _error(moments: Floats, n: int) -> tuple[Floats, int, Floats]:
-    """Standard error of the mean, its degrees of freedom, and the relative error of the variance."""
+    """Return standard error of the mean, its degrees of freedom, and the relative error of the variance."""
     second, fourth = np.diagonal(moments[SECOND:]), moments[FOURTH]
     if n < 2:
         return np.full(second.shape, np.nan), 0, np.full(second.shape, np.inf)

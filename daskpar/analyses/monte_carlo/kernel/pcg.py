@@ -24,13 +24,14 @@ _CHEAP = _u8(MULTIPLIER)
 _TO_DOUBLE = 1.0 / 9007199254740992.0
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _wide_product(typing: Any, a: Any, b: Any) -> Any:
     """High and low half of the 128-bit product of two 64-bit integers."""
-    result = types.UniTuple(types.uint64, 2)(types.uint64, types.uint64)
+    make: Any = types.UniTuple
+    result = make(types.uint64, 2)(types.uint64, types.uint64)
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        from llvmlite import ir
+        from llvmlite import ir  # type: ignore[import-untyped]
 
         wide = ir.IntType(128)
         product = builder.mul(*(builder.zext(argument, wide) for argument in arguments))
@@ -39,6 +40,9 @@ def _wide_product(typing: Any, a: Any, b: Any) -> Any:
         return context.make_tuple(builder, signature.return_type, (high, low))
 
     return result, build
+
+
+_product: Any = _wide_product  # numba hands the typing context over itself
 
 
 def words_at(rng: np.random.Generator, ahead: int = 0) -> NDArray[np.uint64]:
@@ -67,14 +71,14 @@ def words_at(rng: np.random.Generator, ahead: int = 0) -> NDArray[np.uint64]:
     return np.array([state >> 64, state & low, step >> 64, step & low], dtype=np.uint64)
 
 
-@njit(nogil=True, cache=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True, inline="always")
 def next_double(high: Any, low: Any, step_high: Any, step_low: Any) -> Any:
     """One number in [0, 1) and the state after it: ``(number, high, low)``."""
     out = high ^ (high >> _u8(32))
     out *= _CHEAP
     out ^= out >> _u8(48)
     out *= low | _u8(1)
-    carry_high, new_low = _wide_product(low, _CHEAP)
+    carry_high, new_low = _product(low, _CHEAP)
     new_high = high * _CHEAP + carry_high + step_high
     new_low = new_low + step_low
     if new_low < step_low:

@@ -47,7 +47,7 @@ def _norm(vector: Floats) -> float:
 
 
 def _without(vector: Floats, others: list[Floats]) -> Floats:
-    """Unit vector of the part orthogonal to `others`; zero where nothing is left."""
+    """Return the unit vector of the part orthogonal to `others`; zero where nothing is left."""
     size = _norm(vector)
     for _ in range(2):  # the second pass removes what rounding left in the first
         for other in others:

@@ -23,7 +23,8 @@ def points(rng: np.random.Generator, n: int, dimensions: int, method: str = "pla
     rng : numpy.random.Generator
         Stream of the batch.
     n : int
-        Number of points: even for ``antithetic``, a power of two for ``sobol``, m**dimensions for ``stratified``.
+        Number of points: even for ``antithetic``, a power of two for ``sobol``, m**dimensions for
+        ``stratified``.
     dimensions : int
         Number of coordinates.
     method : str
@@ -37,7 +38,7 @@ def points(rng: np.random.Generator, n: int, dimensions: int, method: str = "pla
         In [0, 1).
     """
     if method == "plain":
-        return rng.random((n, dimensions))
+        return np.asarray(rng.random((n, dimensions)))
     if method == "antithetic":
         half = rng.random((n // 2, dimensions))
         # 1 - u would reach 1 where u is 0.
@@ -48,9 +49,9 @@ def points(rng: np.random.Generator, n: int, dimensions: int, method: str = "pla
     from scipy.stats import qmc
 
     if method == "latin_hypercube":
-        return qmc.LatinHypercube(dimensions, rng=rng).random(n)
+        return np.asarray(qmc.LatinHypercube(dimensions, rng=rng).random(n))
     if method == "sobol":
-        return qmc.Sobol(dimensions, rng=rng, bits=52).random(n)
+        return np.asarray(qmc.Sobol(dimensions, rng=rng, bits=52).random(n))
     raise ValueError(f"unknown method {method!r}; one of {', '.join(METHODS)}")
 
 
@@ -67,7 +68,7 @@ def strata_side(n: int, dimensions: int) -> int:
 
 
 def fault(n: int, dimensions: int, method: str) -> str:
-    """What is wrong with a batch size for a method; empty if nothing is."""
+    """Say what is wrong with a batch size for a method; empty if nothing is."""
     if method == "antithetic" and n % 2:
         return "antithetic batches hold pairs: the batch size must be even"
     if method == "sobol" and (n & (n - 1)):

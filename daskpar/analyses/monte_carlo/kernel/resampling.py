@@ -29,7 +29,8 @@ def resample(words: Words, data: Floats, out: Floats) -> Words:
     Returns
     -------
     (4,) uint64 array
-        The place after the last number used. A row's index is ``floor(u * m)``, u uniform in [0, 1) with 53 bits.
+        The place after the last number used. A row's index is ``floor(u * m)``, u uniform in [0, 1) with 53
+        bits.
     """
     high, low, step_high, step_low = words[0], words[1], words[2], words[3]
     m = data.shape[0]
@@ -62,7 +63,7 @@ def _mean(x: Floats) -> Floats:
 
 
 def _median(x: Floats) -> Floats:
-    return np.median(x[..., 0], axis=-1)  # type: ignore[no-any-return]
+    return np.median(x[..., 0], axis=-1)
 
 
 def _variance(x: Floats) -> Floats:
@@ -70,7 +71,7 @@ def _variance(x: Floats) -> Floats:
 
 
 def _std(x: Floats) -> Floats:
-    return np.sqrt(_variance(x))  # type: ignore[no-any-return]
+    return np.sqrt(_variance(x))
 
 
 def _sum(x: Floats) -> Floats:
@@ -78,7 +79,7 @@ def _sum(x: Floats) -> Floats:
 
 
 def _mad(x: Floats) -> Floats:
-    return np.median(np.abs(x[..., 0] - _median(x)[..., None]), axis=-1)  # type: ignore[no-any-return]
+    return np.median(np.abs(x[..., 0] - _median(x)[..., None]), axis=-1)
 
 
 def _interquartile_range(x: Floats) -> Floats:

@@ -38,8 +38,8 @@ def inside(
     ----------
     vectors : (n, 3) float64 array
     caps : (c, 4) float64 array
-        x, y, z and h: the side of a plane ``x X + y Y + z Z >= h``. A direction lies in a region if it lies in all
-        its caps.
+        x, y, z and h: the side of a plane ``x X + y Y + z Z >= h``. A direction lies in a region if it lies
+        in all its caps.
     region : (c,) int64 array
         Region of each cap, ascending from 0.
     hole : (regions,) bool array

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def generator(seed: int, batch: int) -> np.random.Generator:
-    """Generator of one batch.
+    """Return the generator of one batch.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ whatever N is and however many batches one task computes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,8 @@ def _describe_bad(columns: Floats) -> str:
     if not len(bad):
         return "the values are too large to be summed"
     sample, column = (int(place) for place in bad[0])
-    return f"{len(bad)} of {columns.size} values are not finite, the first {columns[column, sample]} at sample {sample}"
+    first = f"the first {columns[column, sample]} at sample {sample}"
+    return f"{len(bad)} of {columns.size} values are not finite, {first}"
 
 
 def leaf(count: int, moments: Floats) -> Node:
@@ -88,7 +89,7 @@ def leaf(count: int, moments: Floats) -> Node:
     }
 
 
-def merge(nodes: Iterable[Node]) -> Node:
+def merge(nodes: Iterable[Mapping[str, Any]]) -> Node:
     """Node of several consecutive runs together, in their order.
 
     Parameters
@@ -97,27 +98,27 @@ def merge(nodes: Iterable[Node]) -> Node:
         Runs of aligned powers of two; the last may be cut short. The first begins at a multiple of the
         number of batches that all have together, rounded up to a power of two.
     """
-    stack: list[Node] = []
+    stack: list[Mapping[str, Any]] = []
     for node in nodes:
         _push(stack, node)
     return _close(stack)
 
 
-def _push(stack: list[Node], node: Node) -> None:
+def _push(stack: list[Mapping[str, Any]], node: Mapping[str, Any]) -> None:
     stack.append(node)
     while len(stack) > 1 and stack[-1]["batches"] == stack[-2]["batches"]:
         right = stack.pop()
         stack.append(_join(stack.pop(), right))
 
 
-def _close(stack: list[Node]) -> Node:
+def _close(stack: list[Mapping[str, Any]]) -> Node:
     node = stack.pop()
     while stack:
         node = _join(stack.pop(), node)
-    return node
+    return dict(node)
 
 
-def _join(left: Node, right: Node) -> Node:
+def _join(left: Mapping[str, Any], right: Mapping[str, Any]) -> Node:
     joined: Node = {name: left[name] + right[name] for name in ("batches", "count")}
     counts, batches = (int(left["count"]), int(right["count"])), (int(left["batches"]), int(right["batches"]))
     joined["moments"] = _moments.merge(left["moments"], counts[0], right["moments"], counts[1])

@@ -20,8 +20,8 @@ Floats = NDArray[np.float64]
 class FalseAlarm:
     """The largest power of noise with the times and errors of a measured series, and whether it is as high.
 
-    Two result columns: the largest power, between 0 and 1, and 1 where it is at least that of the data. With h
-    ones in n samples the probability is (h + 1) / (n + 1).
+    Two result columns: the largest power, between 0 and 1, and 1 where it is at least that of the data. With
+    h ones in n samples the probability is (h + 1) / (n + 1).
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class FalseAlarm:
             )
         span = (self.highest - self.lowest) / max(self.frequencies - 1, 1)
         grid = self.lowest + span * np.arange(self.frequencies)
-        table = periodogram.basis(times, errors, grid)
+        table = periodogram.basis(times, errors, np.asarray(grid, np.float64))
         power = periodogram.powers(table, (values - np.mean(values)) / errors)
         best = int(np.argmax(power))
         return {"table": table, "observed": power[best], "frequency": grid[best]}

@@ -23,8 +23,8 @@ class Integral:
     Parameters
     ----------
     integrand : str or callable
-        A formula in the names of `limits`; or a function of points (n, d) in the box, in the order of `limits`,
-        that returns (n,) or (n, k).
+        A formula in the names of `limits`; or a function of points (n, d) in the box, in the order of
+        `limits`, that returns (n,) or (n, k).
     limits : tuple of (name, low, high)
         The box.
     method : str
@@ -68,7 +68,7 @@ class Integral:
         return isinstance(self.integrand, str) and Expression(self.integrand).same_bits
 
     def check(self, batch_size: int) -> str:
-        """What is wrong with a batch size; empty if nothing is."""
+        """Say what is wrong with a batch size; empty if nothing is."""
         return fault(batch_size, len(self.limits), self.method)
 
     def __call__(self, rng: np.random.Generator, n: int) -> Any:

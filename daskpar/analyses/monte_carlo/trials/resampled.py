@@ -74,15 +74,15 @@ def _bootstrap(data: Floats, statistic: str, rng: np.random.Generator, n: int) -
 class Permutation:
     """A statistic under random relabelling, and whether it is as extreme as the data's.
 
-    Two result columns: the statistic, and 1 where its absolute value is at least the observed one, else 0. With
-    h ones in n samples the two-sided p-value is (h + 1) / (n + 1), after Phipson and Smyth (2010),
+    Two result columns: the statistic, and 1 where its absolute value is at least the observed one, else 0.
+    With h ones in n samples the two-sided p-value is (h + 1) / (n + 1), after Phipson and Smyth (2010),
     doi:10.2202/1544-6115.1585.
 
     Parameters
     ----------
     data : Columns
-        Two columns: the two samples for ``difference_of_means``, where NaN at the end of the shorter is left out;
-        x and y for ``correlation``.
+        Two columns: the two samples for ``difference_of_means``, where NaN at the end of the shorter is left
+        out; x and y for ``correlation``.
     statistic : str
     """
 

@@ -18,7 +18,7 @@ _SKY = 41252.96124941928  # square degrees: 4 pi (180 / pi)^2
 
 @dataclass(frozen=True)
 class Box:
-    """Right ascensions from `ra[0]` east to `ra[1]` and declinations from `dec[0]` to `dec[1]`, in degrees."""
+    """Right ascensions from `ra[0]` east to `ra[1]`, declinations from `dec[0]` to `dec[1]`, in degrees."""
 
     ra: tuple[float, float]
     dec: tuple[float, float]
@@ -37,8 +37,8 @@ class Circle:
 class SurveyMask:
     """A footprint on the sky: what any of the areas covers and no hole does. As a trial, its area.
 
-    The trial is the area of the whole sky, in square degrees, where a random direction lies in the mask, else 0:
-    its mean is the area of the mask.
+    The trial is the area of the whole sky, in square degrees, where a random direction lies in the mask,
+    else 0: its mean is the area of the mask.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class SurveyMask:
 
     def contains(self, vectors: Floats) -> NDArray[np.bool_]:
         """Whether unit vectors (n, 3) lie in the mask, shape (n,)."""
-        return sphere.inside(np.ascontiguousarray(vectors, dtype=np.float64), *self._caps)  # type: ignore[no-any-return]
+        return sphere.inside(np.ascontiguousarray(vectors, dtype=np.float64), *self._caps)
 
     def hits(self, rng: np.random.Generator, n: int) -> int:
         """How many of n random directions lie in the mask."""

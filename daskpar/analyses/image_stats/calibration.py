@@ -1,0 +1,118 @@
+"""Frames with their calibration: bias, dark and flat, applied to each band as it is read.
+
+    value = (raw - bias - dark * exposure / exposure of the dark) / flat
+
+in float64, rounded once. The dark has its bias subtracted already, the flat is normalised. Where the flat is
+0 or one of them is NaN, the value is not finite, and never used. Uncertainties are divided by the flat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskpar.errors import Fault, InputError
+from daskpar.inputs.image_files import first_five
+from daskpar.inputs.images import ImageStack, read_rows
+
+NAMES = ("bias", "dark", "flat")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CalibratedStack(ImageStack):
+    """A stack with the calibration frames that belong to it.
+
+    Attributes
+    ----------
+    bias, dark, flat : ImageStack, optional
+        Of one frame each.
+    """
+
+    bias: ImageStack | None = None
+    dark: ImageStack | None = None
+    flat: ImageStack | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the calibrated values: float32 for narrow ones, else float64."""
+        raw = self.data.dtype
+        return np.dtype(np.float32 if raw.itemsize <= (4 if raw.kind == "f" else 2) else np.float64)
+
+    def identity(self, frames: slice = slice(None)) -> str:
+        """Return the digest of some frames and of their calibration, for keys."""
+        digest = hashlib.blake2b(super().identity(frames).encode(), digest_size=20)
+        for name, stack in self.calibration.items():
+            digest.update(f"{name} {stack.identity()}".encode())
+        return digest.hexdigest()
+
+    @property
+    def calibration(self) -> dict[str, ImageStack]:
+        """Those of bias, dark and flat that there are."""
+        return {name: getattr(self, name) for name in NAMES if getattr(self, name) is not None}
+
+
+def with_calibration(stack: ImageStack, calibration: Mapping[str, ImageStack]) -> ImageStack:
+    """Return a stack together with its calibration frames; the stack itself where there are none.
+
+    Raises
+    ------
+    InputError
+        One is not a single frame of the same shape, or exposures are not known where a dark is scaled.
+    """
+    if not calibration:
+        return stack
+    for name, frame in calibration.items():
+        if len(frame) != 1 or frame.shape != stack.shape:
+            what = f"{name} is {len(frame)} frame(s) of {frame.shape}, the frames are {stack.shape}"
+            raise InputError(what, "combine them to one first", path=frame.path(0), key=f"inputs.{name}")
+    if "dark" in calibration:
+        _check_exposures(stack, calibration["dark"])
+    values = {field.name: getattr(stack, field.name) for field in fields(stack)} | dict(calibration)
+    return CalibratedStack(**values)
+
+
+def _check_exposures(stack: ImageStack, dark: ImageStack) -> None:
+    todo = "put EXPTIME into the header, or leave the dark out"
+    unknown = [stack.path(i) for i in np.flatnonzero(~(stack.exposure >= 0)).tolist()]
+    unknown += [] if dark.exposure[0] > 0 else [dark.path(0)]
+    if unknown:
+        what = "its exposure is not known, by which a dark is scaled"
+        raise InputError(faults=first_five([Fault(what, todo, path, key="inputs.dark") for path in unknown]))
+
+
+def calibrated(record: ImageStack, plane: str, values: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
+    """Return what was read of a plane, calibrated if the record says so.
+
+    Parameters
+    ----------
+    record : ImageStack
+        Of these frames.
+    plane : {"data", "mask", "uncertainty"}
+        Which of their images.
+    values : array (frames, stop - start, columns)
+        Rows `start` to `stop` of all frames, native.
+    start, stop : int
+        The rows.
+    """
+    if not isinstance(record, CalibratedStack) or plane == "mask":
+        return values
+    known = {
+        name: read_rows(stack, 0, start, stop).astype("f8") for name, stack in record.calibration.items()
+    }
+    out = np.empty(values.shape, record.dtype if plane == "data" else values.dtype)
+    for frame in range(len(values)):
+        work = values[frame].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            if plane == "data" and "bias" in known:
+                work -= known["bias"]
+            if plane == "data" and record.dark is not None:
+                work -= known["dark"] * (record.exposure[frame] / record.dark.exposure[0])
+            if "flat" in known:
+                work /= known["flat"] if plane == "data" else np.abs(known["flat"])
+            out[frame] = work
+    return out

@@ -1,0 +1,67 @@
+"""The analysis: one stage where files are read directly, else a first one that decodes them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+from dask.delayed import delayed
+
+from daskpar.analyses.image_stats.with_dask.combining import combined
+from daskpar.analyses.image_stats.with_dask.frames import frame_stats
+from daskpar.analyses.image_stats.with_dask.planes import check_alignment, vector
+from daskpar.analyses.image_stats.with_dask.sources import FileBands
+from daskpar.analyses.image_stats.with_dask.stack import lazy_plane, row_bands
+from daskpar.analyses.image_stats.with_dask.staging import staging_nodes
+from daskpar.durable import Stage
+from daskpar.inputs.images import reading_plan
+
+if TYPE_CHECKING:
+    from daskpar.analyses.image_stats import ImageStatsOptions
+    from daskpar.inputs.images import ImageStack
+
+
+def build(record: ImageStack, options: ImageStatsOptions) -> xr.Dataset | Generator[Stage, xr.Dataset, None]:
+    """Return the lazy result of the analysis, or its stages.
+
+    Raises
+    ------
+    daskpar.errors.InputError
+        The celestial WCS of frames differ by more than 0.2 pixel, and `align` says nothing.
+    """
+    bands = row_bands(record)
+    if options.combine is not None:
+        check_alignment(lazy_plane(record, "data"), FileBands(record), options.combine.align)
+        if reading_plan(record, bands[0][1] - bands[0][0]).mode == "staged":
+            return _in_stages(record, options)
+    return result(record, options)
+
+
+def _in_stages(record: ImageStack, options: ImageStatsOptions) -> Generator[Stage, xr.Dataset, None]:
+    nodes = staging_nodes(FileBands(record), row_bands(record), durably=True)
+    decoded = yield Stage("staging", delayed(_handles, pure=False)(nodes, dask_key_name="staged-parts"))
+    yield Stage("combining", result(record, options, decoded.attrs["parts"]))
+
+
+def _handles(parts: Sequence[Any]) -> xr.Dataset:
+    return xr.Dataset(attrs={"parts": parts})
+
+
+def result(record: ImageStack, options: ImageStatsOptions, parts: Sequence[Any] | None = None) -> xr.Dataset:
+    """Return the combined image and the statistics of the frames, lazily."""
+    stack = lazy_plane(record, "data")
+    found = []
+    if options.combine is not None:
+        settings = options.combine.model_dump(exclude={"align"})
+        planes = {"frames": stack, "weights": settings.pop("weights")}
+        for name, plane in (("masks", "mask"), ("uncertainty", "uncertainty")):
+            planes[name] = lazy_plane(record, plane) if plane in record.planes else None
+        settings |= {name: vector(name, settings[name], len(record)) for name in ("scaling", "zero")}
+        found.append(combined(stack, planes, settings, options.combine.align, parts))
+    if options.frame_stats is not None:
+        stats = frame_stats(stack, **options.frame_stats.model_dump())
+        found.append(stats.rename({name: f"frame_{name}" for name in stats.data_vars}))
+    merged = xr.merge(found, compat="override", join="override") if found else xr.Dataset()
+    attrs = {"unit": record.unit, "wcs_header": record.wcs_header, "inputs": list(record.paths)}
+    return merged.assign_attrs(attrs)

@@ -1,0 +1,113 @@
+"""The arguments of `combine`: where each plane is found, and whether they go together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from daskpar.analyses.image_stats import kernel
+from daskpar.analyses.image_stats.with_dask.selection import files_behind, stack_records
+from daskpar.analyses.image_stats.with_dask.sources import FileBands, MappedArray, Source
+from daskpar.errors import InputError, RecipeError
+from daskpar.inputs.images import check_aligned
+
+#: Methods whose result can be weighted; that carry uncertainties.
+WEIGHTED, CARRYING = ("mean", "sum"), ("mean", "sum", "median")
+
+
+def vector(name: str, given: Any, frames: int) -> list[float] | None:
+    """Return a number for each frame.
+
+    Raises
+    ------
+    InputError
+        There are not as many.
+    """
+    if given is None:
+        return None
+    numbers = np.asarray(given, np.float64)
+    if numbers.shape not in ((), (frames,)):
+        raise InputError(f"{name} has the shape {numbers.shape}", f"give {frames} numbers", key=name)
+    return [float(number) for number in np.broadcast_to(numbers, (frames,))]
+
+
+def places(
+    stack: xr.DataArray, planes: Mapping[str, Any], settings: dict[str, Any]
+) -> tuple[dict[str, Source], dict[str, da.Array], dict[str, Any]]:
+    """Sort planes into those that blocks read themselves, expressions, and numbers of frames (settings).
+
+    Raises
+    ------
+    InputError
+        The shape of one does not fit.
+    """
+    sources: dict[str, Source] = {}
+    arrays: dict[str, da.Array] = {}
+    if stack.ndim != 3 or not stack.shape[0]:
+        raise InputError(f"the stack has the shape {stack.shape}", "give (frame, y, x)")
+    for name, plane in planes.items():
+        if isinstance(plane, str):
+            settings[name] = plane
+            continue
+        data = plane.data if isinstance(plane, xr.DataArray) else plane
+        data = data if isinstance(data, da.Array) else np.asarray(data)
+        if data.shape == stack.shape[:1] and name in ("weights", "uncertainty"):
+            settings[name] = vector(name, data, stack.shape[0])
+        elif data.shape not in (stack.shape, stack.shape[1:]):
+            raise InputError(f"{name} has the shape {data.shape}", f"give {stack.shape}", key=name)
+        elif isinstance(data, np.ndarray):
+            sources[name] = MappedArray(data, stack.shape[0])
+        elif (files := files_behind(data)) is not None:
+            sources[name] = files
+        else:
+            arrays[name] = data if data.ndim == 3 else da.broadcast_to(data, stack.shape)
+    return sources, arrays, settings
+
+
+def check(stack: xr.DataArray, planes: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse wrong settings now, not in a block: the kernel checks them on a band without pixels.
+
+    Raises
+    ------
+    RecipeError
+        An option is unknown or out of range, or two do not go together.
+    """
+    method, weights = settings["method"], planes.get("weights")
+    if weights is not None and method not in WEIGHTED:
+        raise RecipeError(f"the {method} cannot be weighted", "choose mean or sum", key="weights")
+    if isinstance(weights, str) and weights != "inverse_variance":
+        raise RecipeError(f"weights is {weights!r}", "give numbers or inverse_variance", key="weights")
+    if isinstance(weights, str) and "uncertainty" not in planes:
+        raise RecipeError("inverse variances need uncertainties", "give uncertainty", key="weights")
+    if "uncertainty" in planes and method not in CARRYING:
+        raise RecipeError(f"the {method} carries no uncertainty", "leave uncertainty out", key="uncertainty")
+    options = {name: value for name, value in settings.items() if name not in ("weights", "uncertainty")}
+    try:
+        kernel.combine_band(np.zeros((stack.shape[0], 1, 0), stack.dtype), **options)
+    except TypeError as error:
+        raise RecipeError(str(error).replace("rejection() ", ""), "see daskpar.combine") from None
+
+
+def check_alignment(stack: xr.DataArray, source: Source | None, align: str | None) -> None:
+    """Refuse frames from files whose celestial WCS differ by more than 0.2 pixel, unless `align` accepts it.
+
+    Raises
+    ------
+    InputError
+        With the first five, and by how much they are off.
+    RecipeError
+        `align` is neither None nor "pixels".
+    """
+    if align not in (None, "pixels"):
+        raise RecipeError(f"align is {align!r}", "give pixels, or align the frames before", key="align")
+    if align == "pixels":
+        return
+    if isinstance(source, FileBands):
+        check_aligned(source.record)
+    elif isinstance(stack.data, da.Array):
+        for record in stack_records(stack.data).values():
+            check_aligned(record)
