@@ -126,6 +126,7 @@ class Correlation:
                     Question(self.how.binning, self.how.boxsize, name[0] == name[1], wanted),
                     samples[name[0]],
                     None if name[0] == name[1] else samples[name[1]],
+                    name,
                 ),
             )
             for name in needed
