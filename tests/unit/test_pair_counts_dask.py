@@ -245,3 +245,56 @@ def test_projected_function_and_multipoles_have_their_shapes():
     ell = ell.compute(scheduler="threads")
     np.testing.assert_allclose(ell["xi0"], ell["xi"].mean("mu"))
     assert {"xi2", "xi4"} <= set(ell.data_vars)
+
+
+def result_of(inputs, options, folder):
+    """Drive the stages of the analysis as a run does, without a cluster."""
+    import dask
+
+    from daskpar.analyses.pair_counts import ANALYSIS, PairCountsOptions
+    from daskpar.analysis import Where
+
+    where = Where(folder, lambda files: [str(folder / files)], folder / "scratch")
+    options = PairCountsOptions.model_validate(options)
+    record = ANALYSIS.open_inputs(inputs, where)
+    assert ANALYSIS.cost(record, options)["points"] > 0
+    stages = ANALYSIS.build(record, options)
+    answer = next(stages)
+    while True:
+        try:
+            answer = stages.send(dask.compute(answer.collection, scheduler="threads")[0])
+        except StopIteration as end:
+            return dask.compute(end.value, scheduler="threads")[0]
+
+
+def test_the_analysis_gives_what_the_function_gives(tmp_path):
+    data, randoms = clustered(500), np.random.default_rng(9).random((600, 3)) * 100
+    np.save(tmp_path / "data.npy", data)
+    np.save(tmp_path / "randoms.npy", randoms)
+    edges = [2.0, 8.0, 15.0, 30.0]
+    inputs = {"files": "data.npy", "randoms": {"files": "randoms.npy"}}
+    found = result_of(inputs, {"edges": edges, "n_patches": 4}, tmp_path)
+    again = daskpar.correlation(data, randoms, edges, n_patches=4).compute(scheduler="threads")
+    for name in again.data_vars:
+        np.testing.assert_array_equal(found[name], again[name])
+    np.testing.assert_array_equal(found["dr_patch_pairs"].sum("dr_row"), again["dr"])
+    assert found.attrs["dd_imbalance"] >= 1
+    bare = result_of(inputs, {"edges": edges, "estimator": None}, tmp_path)
+    np.testing.assert_array_equal(bare["npairs"], brute(data, randoms, "r", edges)[0])
+
+
+@pytest.mark.parametrize("kind", ["r", "multipoles", "image"])
+def test_a_picture_is_drawn(kind, tmp_path):
+    from matplotlib.figure import Figure
+
+    from daskpar.analyses.pair_counts.plot import draw
+
+    options = {
+        "r": {"edges": {"start": 1, "stop": 20, "bins": 5, "log": True}, "n_patches": 3},
+        "multipoles": {"metric": "s_mu", "edges": [1, 5, 20], "mu_edges": {"start": 0, "stop": 1, "bins": 4}},
+        "image": {"metric": "rp_pi", "edges": [1, 5, 20], "pi_edges": [0, 5, 10], "estimator": None},
+    }[kind]
+    inputs = {"synthetic": {"kind": "clustered", "n_points": 2000, "boxsize": 100, "n_clusters": 50}}
+    figure = Figure()
+    draw(result_of(inputs, {**options, "boxsize": 100}, tmp_path), figure)
+    assert figure.axes

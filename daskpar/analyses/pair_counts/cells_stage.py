@@ -35,6 +35,8 @@ Piece = Mapping[str, NDArray[Any]]
 
 SAMPLE = 200_000
 """Points from which the density is measured."""
+RICHER = 3.0
+"""What a distance costs where more is asked than how many pairs lie in the bins of one axis."""
 MOST_CELLS = 20_000_000
 """A grid has about half as many cells at most; the plan holds a few numbers for each."""
 
@@ -81,7 +83,8 @@ def make_plan(
     first = _occupation(question, layout, one)
     second = _occupation(question, layout, two) if two else first
     cost = predict_cost(layout, question.binning.reach, first, second, half=question.doubled)
-    blocks = number_of_blocks(float(cost.sum()), at_most=at_most)
+    plain = not (question.binning.two_axes or any(question.wanted))
+    blocks = number_of_blocks(float(cost.sum()) * (1.0 if plain else RICHER), at_most=at_most)
     ranges = partition(cost, blocks)
     return {
         "layout": np.array(layout, np.float64),

@@ -56,8 +56,8 @@ def build(record: PairRecord, options: PairCountsOptions) -> Generator[Stage, xr
     blocks = {name: count.blocks(MOST_BLOCKS, numbers[name]) for name, count in counts.items()}
     if options.estimator is None:
         merged = collect(finished, blocks["npairs"], counts["npairs"].question.doubled)
-        return collect(_counts, [merged], binning)
-    return collect(_dataset, [work.result(blocks)], work, list(blocks))
+        return collect(_counts, [merged], binning, _balance(planned))
+    return collect(_dataset, [work.result(blocks)], work, list(blocks), _balance(planned))
 
 
 def _planned(plans: Sequence[Mapping[str, Any]], names: list[str]) -> xr.Dataset:
@@ -69,12 +69,29 @@ def _planned(plans: Sequence[Mapping[str, Any]], names: list[str]) -> xr.Dataset
     return xr.Dataset(found)
 
 
-def _counts(parts: Sequence[Mapping[str, Any]], binning: Binning) -> xr.Dataset:
+def _balance(planned: xr.Dataset) -> dict[str, float]:
+    """Return what the plans say of themselves: blocks, and cost of the dearest over the mean, by count."""
+    return {str(name): value.item() for name, value in planned.data_vars.items()}
+
+
+def _counts(parts: Sequence[Mapping[str, Any]], binning: Binning, attrs: dict[str, float]) -> xr.Dataset:
     return xr.Dataset(
-        {name: (axes(binning), array) for name, array in parts[0].items()}, coordinates(binning)
+        {name: (axes(binning), array) for name, array in parts[0].items()}, coordinates(binning), attrs
     )
 
 
-def _dataset(parts: Sequence[Mapping[str, Any]], work: Correlation, names: list[str]) -> xr.Dataset:
-    found = {name: (dims, parts[0][name]) for name, (dims, _) in work.variables(names).items()}
-    return xr.Dataset(found, coordinates(work.how.binning), work.attrs())
+def _dataset(
+    parts: Sequence[Mapping[str, Any]], work: Correlation, names: list[str], attrs: dict[str, float]
+) -> xr.Dataset:
+    found: dict[str, Any] = {
+        name: (dims, parts[0][name]) for name, (dims, _) in work.variables(names).items()
+    }
+    # The sparse matrix of patches: coarser bins, other estimators and other resamplings need no recount.
+    for name in parts[0]:
+        count, _, what = name.partition("_patch_")
+        if what == "sums":
+            found[name] = (("patch", "power"), parts[0][name])
+        elif what:
+            rest = ("pair",) if what == "numbers" else axes(work.how.binning)
+            found[name] = ((f"{count}_row", *rest), parts[0][name])
+    return xr.Dataset(found, coordinates(work.how.binning), work.attrs() | attrs)

@@ -69,7 +69,9 @@ def correlation(
     -------
     xarray.Dataset
         ``xi``; ``wp`` for ``rp_pi`` and ``xi0``, ``xi2``, ``xi4`` for ``s_mu`` over all µ; with patches
-        ``xi_error``, ``covariance`` and the same of these; ``dd``, ``dr``, ``rr`` the counts used.
+        ``xi_error``, ``covariance`` and the same of these; ``dd``, ``dr``, ``rr`` the counts used. A
+        run also keeps the matrix of patches: ``dd_patch_pairs`` with a row for each pair of patches that has
+        any, which ``dd_patch_numbers`` names, and ``d_patch_sums``, Σw and Σw² of each patch.
     """
     options = {
         "estimator": estimator,
@@ -124,6 +126,7 @@ class Correlation:
                     Question(self.how.binning, self.how.boxsize, name[0] == name[1], wanted),
                     samples[name[0]],
                     None if name[0] == name[1] else samples[name[1]],
+                    name,
                 ),
             )
             for name in needed
@@ -163,7 +166,13 @@ def _correlated(
     sums = dict(zip(letters, parts[len(names) :], strict=True))
     kind = "weight_sum" if how.weighted else "npairs"
     used = {n: c[kind].sum(axis=0) if "patches" in c else c[kind] for n, c in counts.items()}
-    return correlate(how, counts, sums) | {name: array.astype(np.float64) for name, array in used.items()}
+    result = correlate(how, counts, sums) | {name: array.astype(np.float64) for name, array in used.items()}
+    for name, count in counts.items():
+        if "patches" in count:
+            result |= {f"{name}_patch_numbers": count["patches"], f"{name}_patch_pairs": count[kind]}
+    if how.n_patches:
+        result |= {f"{letter}_patch_sums": np.stack(one, axis=1) for letter, one in sums.items()}
+    return result
 
 
 def make_estimation(

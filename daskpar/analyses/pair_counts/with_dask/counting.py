@@ -103,6 +103,7 @@ class Count:
     question: Question
     one: Sample
     two: Sample | None
+    name: str = "all"
 
     @property
     def identity(self) -> list[Any]:
@@ -127,7 +128,7 @@ class Count:
         two = [] if self.two is None else self.two.pieces()
         key = [self.identity, at_most]
         return durable(
-            plan_pairs, self._shared(), self.one.pieces(), two, at_most, key=key, label="plan of cells"
+            plan_pairs, self._shared(), self.one.pieces(), two, at_most, key=key, label=f"plan {self.name}"
         )
 
     def blocks(self, at_most: int, number: int) -> list[Delayed]:
@@ -137,7 +138,7 @@ class Count:
         one = self._sorted(self.one, plan, "1", key)
         two = None if self.two is None else self._sorted(self.two, plan, "2", key)
         return [
-            durable(count_in_block, shared, plan, one, two, k, key=[key, k], label=f"pairs {k}")
+            durable(count_in_block, shared, plan, one, two, k, key=[key, k], label=f"pairs {self.name} {k}")
             for k in range(number)
         ]
 
@@ -152,7 +153,7 @@ class Count:
                     piece,
                     sample.centres,
                     key=[key, which, n],
-                    label=f"cells {n}",
+                    label=f"cells {self.name} {which} {n}",
                 )
                 for n, piece in enumerate(sample.pieces())
             ],
