@@ -48,7 +48,14 @@ def inner(function: Function | None = None, **options: Any) -> Any:
     """Compile a function that only compiled functions call: no entry for Python, nothing cached of its own.
 
     The entries, which take arguments apart, and the cache of a small function cost more time than its code,
-    and that code stands in the cache of its callers. Called from Python, it runs as Python.
+    and that code stands in the cache of its callers. Python itself cannot call such a function.
+
+    Parameters
+    ----------
+    function : callable
+        The kernel; without it, a decorator with the given options is returned.
+    **options
+        Further options of `numba.njit`.
     """
     if function is None:
         return functools.partial(inner, **options)

@@ -15,7 +15,7 @@ ULP = 2.0**-52
 
 @inner
 def sigma_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds, mad: bool | None) -> None:
-    """Fill in the bounds of sigma clipping from median and moments.
+    """Fill in the bounds of sigma clipping from median and moments; ``mad`` is None unless they need MADs.
 
     The doubt is an upper limit to the error of (x - centre) - distance for an x near the bound: one
     rounding of the pivot, and (n + a few) roundings relative to the root mean square deviation.

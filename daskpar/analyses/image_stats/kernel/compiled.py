@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from daskpar.compiled import compiled, inner
 
-__all__ = ["GROUP", "LANES", "MAD_TO_STD", "Array", "compiled", "inner", "padded_rows", "reinterpret", "swap_bytes"]
+__all__ = [
+    "GROUP",
+    "LANES",
+    "MAD_TO_STD",
+    "Array",
+    "compiled",
+    "inner",
+    "padded_rows",
+    "reinterpret",
+    "swap_bytes",
+]
 
 Array = NDArray[Any]
 
