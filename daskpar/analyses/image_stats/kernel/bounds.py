@@ -107,7 +107,7 @@ def set_bounds(
 
 
 def parts(rule: Rejection) -> tuple[bool | None, bool | None, bool | None]:
-    """Say what of `set_bounds` a rule needs: MADs, winsorizing, one of the simple rules; None what it does not.
+    """Say what of `set_bounds` a rule needs: MADs, winsorizing, a simple rule; None what it does not.
 
     A branch that an argument None excludes is not compiled, and compiling all of them takes seconds.
     """
