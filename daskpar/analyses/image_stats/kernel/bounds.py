@@ -15,7 +15,7 @@ ULP = 2.0**-52
 
 @inner
 def sigma_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds, mad: bool | None) -> None:
-    """Fill in the bounds of sigma clipping from median and moments.
+    """Fill in the bounds of sigma clipping from median and moments; ``mad`` is None unless they need MADs.
 
     The doubt is an upper limit to the error of (x - centre) - distance for an x near the bound: one
     rounding of the pivot, and (n + a few) roundings relative to the root mean square deviation.
@@ -107,7 +107,7 @@ def set_bounds(
 
 
 def parts(rule: Rejection) -> tuple[bool | None, bool | None, bool | None]:
-    """Say what of `set_bounds` a rule needs: MADs, winsorizing, one of the simple rules; None what it does not.
+    """Say what of `set_bounds` a rule needs: MADs, winsorizing, a simple rule; None what it does not.
 
     A branch that an argument None excludes is not compiled, and compiling all of them takes seconds.
     """

@@ -51,9 +51,9 @@ def value(tile: Array, j: int, method: int, percent: float, s: State) -> float:
     if method == COUNT:
         return n
     if method == PERCENTILE:
-        return quantile(tile, j, first, last, percent)
+        return float(quantile(tile, j, first, last, percent))
     if method == MAD:
-        return deviation(tile, j, first, last, s.pivot[j])
+        return float(deviation(tile, j, first, last, s.pivot[j]))
     mean = s.sum1[j] / n
     variance = max(s.sum2[j] / n - mean * mean, 0.0)
     return float(variance if method == VAR else np.sqrt(variance))

@@ -47,7 +47,8 @@ def range_sums(pixels: Array, sums: Array, start: int, end: int, pivot: float) -
     """Return the sums of ranks ``start`` to ``end - 1``."""
     first_block, last_block = (start + BLOCK - 1) // BLOCK, end // BLOCK
     if first_block >= last_block:
-        return add_range(pixels, start, end, pivot)
+        some: tuple[float, float] = add_range(pixels, start, end, pivot)
+        return some
     one, two = add_range(pixels, start, first_block * BLOCK, pivot)
     for b in range(first_block, last_block):
         one += sums[b, 0]
