@@ -6,8 +6,6 @@ behind it is no longer what it was.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import shutil
 import sys
 import tempfile
@@ -18,17 +16,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from daskpar.analysis import Analysis, Where, analysis_names, load_analysis, load_code
-from daskpar.atomic import write_bytes, write_text
-from daskpar.durable import code_files, digest_of
-from daskpar.errors import AnalysisError, DaskparError, InputError, ProfileError, RecipeError, UsageError
+from daskpar.analysis import Analysis, Where, analysis_names, load_analysis
+from daskpar.atomic import write_text
+from daskpar.changes import file_digest, refuse_changed_code, refuse_changed_recipe
+from daskpar.durable import digest_of
+from daskpar.errors import DaskparError, InputError, ProfileError, RecipeError, UsageError
 from daskpar.outputs.names import FORMATS, check_outputs
 from daskpar.profile import Profile
 from daskpar.provenance import provenance
-from daskpar.recipe import Recipe, difference
+from daskpar.recipe import Recipe
 from daskpar.rundir import EMPTY_STATE, RunDirectory, create_run, now, runs_folder
 from daskpar.settings.input_paths import resolve_inputs
 from daskpar.settings.profile_lookup import dump_profile, load_profile
+from daskpar.user_code import check_signature, code_of, copy_code, refuse_code
 
 MEMORY_SHARE = 0.6  # of a worker's limit that blocks may take; above it distributed begins to spill
 
@@ -118,7 +118,7 @@ def begin(
         check_outputs(loaded.outputs, folder, overwrite)
         prepared = _prepared(run, loaded, site, analysis, folder, overwrite)
         _refuse_large_blocks(prepared)
-        _write_beginning(prepared, recipe, allow_code)
+        _write_beginning(prepared, recipe, allow_code, settings)
     return prepared
 
 
@@ -173,8 +173,8 @@ def _checked(
     loaded = load_recipe(recipe, settings, allow_code)
     analysis = load_analysis(loaded.analysis, allow_code)
     with _located(loaded):
-        _refuse_code(analysis, _options(analysis, loaded), allow_code)
-        _check_signature(analysis.build, 2, loaded.analysis, "analysis")
+        refuse_code(analysis, _options(analysis, loaded), allow_code)
+        check_signature(analysis.build, 2, loaded.analysis, "analysis")
     return loaded, analysis
 
 
@@ -209,8 +209,8 @@ def reopen(
     record = run.record
     if run.code.is_dir():
         _put_first(run.code)
-    _refuse_changed_recipe(run, record, as_begun)
-    _refuse_changed_code(run, record, as_begun)
+    refuse_changed_recipe(run, record, as_begun)
+    refuse_changed_code(run, record, as_begun)
     allow_code = bool(record["allow_code"])
     lookup = partial(load_analysis, allow_code=allow_code)
     recipe = Recipe.load(
@@ -342,18 +342,6 @@ def _refuse_large_blocks(prepared: Prepared) -> None:
         )
 
 
-def _check_signature(function: Any, arguments: int, target: str, key: str) -> None:
-    """Refuse a function that cannot be called with so many arguments."""
-    try:
-        inspect.signature(function).bind(*range(arguments))
-    except TypeError as error:
-        raise AnalysisError(
-            f"{target!r} is called with {arguments} argument(s): {error}", "change its signature", key=key
-        ) from error
-    except ValueError:
-        return  # compiled code that does not say what it takes
-
-
 def _remove_if_empty(folder: Path) -> None:
     try:
         folder.rmdir()
@@ -361,11 +349,11 @@ def _remove_if_empty(folder: Path) -> None:
         return  # it holds other runs
 
 
-def _write_beginning(prepared: Prepared, source: Any, allow_code: bool) -> None:
+def _write_beginning(prepared: Prepared, source: Any, allow_code: bool, settings: Sequence[str] = ()) -> None:
     run, recipe = prepared.run, prepared.recipe
-    code = code_of(prepared)
+    code = code_of(prepared.analysis, prepared.options)
     if allow_code:
-        _copy_code(run, code)
+        copy_code(run, code)
     path = Path(source).absolute() if isinstance(source, str | Path) else None
     write_text(run.path / "recipe.yaml", recipe.dump())
     write_text(run.path / "profile.yaml", dump_profile(prepared.profile))
@@ -376,102 +364,25 @@ def _write_beginning(prepared: Prepared, source: Any, allow_code: bool) -> None:
             "recipe": recipe.data(),
             "recipe_digest": recipe.digest(),
             "recipe_file": str(path) if path is not None else None,
-            "recipe_file_sha256": _sha256(path) if path is not None else None,
+            "recipe_file_sha256": file_digest(path) if path is not None else None,
             "folder": str(recipe.folder),
             "output": str(prepared.output),
             "overwrite": prepared.overwrite,
             "allow_code": allow_code,
             "input": identity_digest(prepared),
-            "code": {name: {"file": str(file), "sha256": _sha256(file)} for name, file in code.items()},
-            "provenance": provenance(recipe.dump(), recipe.digest(), {}, {}),
+            "code": {name: {"file": str(file), "sha256": file_digest(file)} for name, file in code.items()},
+            "settings": list(settings),
+            "provenance": provenance(
+                recipe.dump(),
+                recipe.digest(),
+                {name: file_digest(file) or "" for name, file in code.items()},
+                identity_of(prepared.analysis, prepared.record),
+            ),
         }
     )
     run.write_state(
         {**EMPTY_STATE, "name": run.name, "profile": prepared.profile.kind, "path": str(run.path)}
     )
-
-
-def code_of(prepared: Prepared) -> dict[str, Path]:
-    """Return the source files behind a run: those of the analysis, and of functions that its options name."""
-    found = dict(code_files(prepared.analysis.build))
-    for target in _named_code(prepared.analysis, prepared.options):
-        found.update(code_files(load_code(target)))
-    return found
-
-
-def _named_code(analysis: Analysis, options: Any) -> list[str]:
-    return analysis.code(options) if analysis.code is not None else []
-
-
-def _refuse_code(analysis: Analysis, options: Any, allow_code: bool) -> None:
-    for target in _named_code(analysis, options):
-        if not allow_code and not target.startswith("daskpar."):
-            raise RecipeError(
-                f"{target!r} is code that does not ship with daskpar",
-                "pass --allow-code if you trust this module",
-                key="options.function",
-            )
-        function = load_code(target)
-        if not callable(function):
-            raise AnalysisError(f"{target!r} is not a function", "name a function", key="options.function")
-        _check_signature(function, analysis.code_arguments, target, "options.function")
-
-
-def _copy_code(run: RunDirectory, code: Mapping[str, Path]) -> None:
-    for name, file in code.items():
-        if name.partition(".")[0] == "daskpar":
-            continue
-        parts = name.split(".") if file.name != "__init__.py" else [*name.split("."), "__init__"]
-        target = run.code.joinpath(*parts).with_suffix(".py")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, file.read_bytes())
-
-
-def _refuse_changed_recipe(run: RunDirectory, record: Mapping[str, Any], as_begun: bool) -> None:
-    kept = Recipe.load(run.path / "recipe.yaml")
-    lines = difference(record["recipe"], kept)
-    file = record["recipe_file"]
-    if (
-        not lines
-        and file is not None
-        and not as_begun
-        and _sha256(Path(file)) not in (None, record["recipe_file_sha256"])
-    ):
-        lines = difference(record["recipe"], _comparable(Path(file), record))
-    if lines:
-        raise UsageError(
-            f"the recipe changed since the run began: {'; '.join(lines[:5])}",
-            "begin a new run with it; or go on with the recipe as it was: daskpar resume --as-begun",
-            path=file or run.path / "recipe.yaml",
-            key=lines[0].partition(":")[0],
-        )
-
-
-def _comparable(file: Path, record: Mapping[str, Any]) -> Recipe:
-    lookup = partial(load_analysis, allow_code=bool(record["allow_code"]))
-    return Recipe.load(file, (), lookup, analysis_names=analysis_names())
-
-
-def _refuse_changed_code(run: RunDirectory, record: Mapping[str, Any], as_begun: bool) -> None:
-    changed = []
-    for name, entry in record["code"].items():
-        ours = name.partition(".")[0] == "daskpar"
-        now_there = _sha256(Path(entry["file"]))
-        if now_there != entry["sha256"] and (now_there is not None or ours) and (ours or not as_begun):
-            changed.append(entry["file"])
-    if changed:
-        raise UsageError(
-            f"the code behind the run changed since it began: {', '.join(changed[:5])}",
-            "begin a new run; or go on with the user's code as it was: daskpar resume --as-begun",
-            path=run.path,
-        )
-
-
-def _sha256(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None
 
 
 def _put_first(folder: Path) -> None:
