@@ -20,25 +20,23 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import dask
 import xarray as xr
-from distributed import Client, as_completed
-from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
 from daskpar import ledger
 from daskpar.block import BlockWork
 from daskpar.clusters.plugins import CodeFirst, LogsToRun, MarkSecondStarts, started_before
+from daskpar.clusters.waves import Lost, computed
 from daskpar.durable import Stage
-from daskpar.durable_graph import DurableGraph, Todo, durable_graph
+from daskpar.durable_graph import DurableGraph, durable_graph
 from daskpar.errors import AnalysisError, ClusterError, DaskparError, Fault
 from daskpar.journal import Journal
 from daskpar.ledger import Stored
 
 if TYPE_CHECKING:
-    from distributed import Future
+    from distributed import Client
 
     from daskpar.preparation import Prepared
 
-WAVE = 2048  # blocks that the scheduler holds at a time; it needs some 10 kB for each
 FAILURES_BEFORE_STOP = 8  # distinct blocks; the rest of the work is saved before the run ends
 
 
@@ -105,44 +103,19 @@ class Execution:
         """Have the workers compute and store all blocks of a stage that the ledger does not hold."""
         work = BlockWork(str(self.prepared.run.ledger), self.prepared.analysis.preview, started_before)
         todo = graph.todo(self.stored, work)
-        running = as_completed()
         failures: list[DaskparError] = []
-        self._submit(client, todo, running)
-        for batch in running.batches():
-            failures += self._receive(client, batch, todo, graph)
+        for batch in computed(client, todo):
+            for target, end in batch:
+                if isinstance(end, BaseException):
+                    failures.append(self._failure(end, graph.label(todo.targets[target])))
+                else:
+                    todo.done(target, end["stored"])
+                    self._note(end)
             self.journal.update(**self._progress(todo.missing), failures=len(failures))
             if len(failures) >= FAILURES_BEFORE_STOP or any(isinstance(f, ClusterGone) for f in failures):
                 break
-            self._submit(client, todo, running)
         if failures:
             raise type(failures[0])(faults=faults_of(failures))
-
-    @staticmethod
-    def _submit(client: Client, todo: Todo, running: as_completed) -> None:
-        """Send workers the next blocks when half of a wave is done: this bounds the driver's memory."""
-        wave = max(WAVE, 4 * sum(client.nthreads().values()))
-        if running.count() > wave // 2:
-            return
-        tasks, targets = todo.take(wave - running.count())
-        if targets:
-            running.update(client.get(tasks, targets, sync=False))
-
-    def _receive(
-        self, client: Client, batch: list[Future], todo: Todo, graph: DurableGraph
-    ) -> list[DaskparError]:
-        """Note the receipts of blocks that have ended; return the errors of those that failed."""
-        finished = [future for future in batch if future.status == "finished"]
-        for future, receipt in zip(finished, client.gather(finished), strict=True):
-            todo.done(future.key, receipt["stored"])
-            self._note(receipt)
-        failed = [
-            self._failure(future, graph.label(todo.targets[future.key]))
-            for future in batch
-            if future.status != "finished"
-        ]
-        for future in batch:
-            future.release()
-        return failed
 
     def _progress(self, missing: int) -> dict[str, int]:
         return {"blocks_total": len(self.blocks), "blocks_done": len(self.blocks) - missing}
@@ -152,9 +125,8 @@ class Execution:
         self.stored[stored.key] = stored
         self.journal.event("block", **receipt, digest=stored.digest)
 
-    def _failure(self, future: Future, label: str) -> DaskparError:
-        error = future.exception() if future.status == "error" else None
-        text = "".join(traceback.format_exception(error))[-8000:] if error is not None else future.status
+    def _failure(self, error: BaseException, label: str) -> DaskparError:
+        text = "".join(traceback.format_exception(error))[-8000:]
         self.journal.event("failed", label=label, message=str(error)[:2000], traceback=text)
         return block_error(error, label)
 
@@ -206,7 +178,7 @@ class ClusterGone(ClusterError):
     """The scheduler or all workers are gone; nothing more will come."""
 
 
-def block_error(error: BaseException | None, label: str) -> DaskparError:
+def block_error(error: BaseException, label: str) -> DaskparError:
     """Return the error of a run for what a block raised: ours as it is, else with the block's name."""
     what = f"block {label!r}"
     if isinstance(error, DaskparError):
@@ -216,7 +188,7 @@ def block_error(error: BaseException | None, label: str) -> DaskparError:
             f"{what} ended its worker {error.allowed_failures + 1} times",
             "it may need more memory than a worker has, or crash in compiled code; see daskpar logs",
         )
-    if error is None or isinstance(error, FutureCancelledError | TimeoutError | OSError):
+    if isinstance(error, Lost):
         return ClusterGone(f"{what} was lost with its cluster: {error}", "daskpar resume continues the run")
     if isinstance(error, MemoryError):
         return ClusterError(

@@ -284,7 +284,8 @@ def test_a_poison_block_is_named_and_the_rest_is_saved(case, cli, runs, tmp_path
     assert "ended its worker 4 times" in done.stderr
     assert "40" in done.stderr
     assert "Traceback" not in done.stderr
-    assert case.begun()[40] == 4
+    assert case.begun()[40] in (4, 5)  # once more alone, where others died with it
+    assert done.stderr.count("ended its worker") == 1
     assert len(stored_keys(runs)) == BLOCKS - 1
     status = json.loads(cli("status", "--json").stdout)
     assert (status["state"], status["blocks_done"]) == ("failed", BLOCKS - 1)
@@ -294,16 +295,20 @@ def test_a_poison_block_is_named_and_the_rest_is_saved(case, cli, runs, tmp_path
     assert "mine.py" in refused.stderr
 
 
-def test_a_block_that_raises_is_named_and_the_rest_is_saved(case, cli, runs):
+@pytest.mark.parametrize(
+    ("hook", "error"),
+    [("1 / (n - 40)", "ZeroDivisionError"), ("n == 40 and open('/none')", "FileNotFoundError")],
+)
+def test_a_block_that_raises_is_named_and_the_rest_is_saved(case, cli, runs, hook, error):
     case.seconds = 0.01
-    case.write("1 / (n - 40)")
+    case.write(hook)
     done = cli(*case.begin)
     assert done.code == 2
-    assert "ZeroDivisionError" in done.stderr
+    assert error in done.stderr
     assert "40" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(stored_keys(runs)) == BLOCKS - 1
-    assert "ZeroDivisionError" in cli("logs").stdout
+    assert error in cli("logs").stdout
 
 
 # --- nobody is left behind

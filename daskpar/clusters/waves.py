@@ -1,0 +1,85 @@
+"""Have a client's workers compute blocks, wave after wave, and hear how each ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from distributed import Client, as_completed, wait
+from distributed.scheduler import KilledWorker, NoWorkerError
+
+if TYPE_CHECKING:
+    from distributed import Future
+
+    from daskpar.durable_graph import Todo
+
+WAVE = 2048  # blocks that the scheduler holds at a time; it needs some 10 kB for each
+MOST_SUSPECTS = 16
+
+Ended = tuple[Any, dict[str, Any] | BaseException]
+
+
+class Lost(Exception):
+    """A block, or the receipt of one, was lost with its cluster."""
+
+
+def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
+    """Compute all blocks that are to do; yield lists of (target, receipt or error) as they end.
+
+    The caller tells `todo` what is stored before it asks for more. When a worker dies again and again, all
+    blocks that it held are suspects: in the end each is tried alone, so that only the one that kills is lost.
+    """
+    wave = threads = 0
+    suspects: dict[Any, BaseException] = {}
+    running = as_completed()
+    while len(suspects) <= max(MOST_SUSPECTS, 8 * threads):  # else whatever is computed dies
+        if todo.waiting and running.count() <= wave // 2:
+            threads = sum(client.nthreads().values())
+            wave = max(WAVE, 4 * threads)
+            tasks, targets = todo.take(wave - running.count())
+            running.update(client.get(tasks, targets, sync=False))
+        if running.is_empty():
+            break
+        ended = _ended(client, running.next_batch())
+        suspects.update((target, end) for target, end in ended if isinstance(end, KilledWorker))
+        yield [(target, end) for target, end in ended if not isinstance(end, KilledWorker)]
+    if len(suspects) > 1 and running.is_empty():
+        yield from _each_alone(client, todo, suspects)
+    else:
+        yield [*suspects.items()]
+
+
+def _ended(client: Client, futures: list[Future]) -> list[Ended]:
+    """Return how each of some futures ended, and let go of them."""
+    finished = [future for future in futures if future.status == "finished"]
+    try:
+        values = client.gather(finished)
+    except Exception as error:  # the receipts are lost with their workers; the records are not
+        values = [Lost(str(error))] * len(finished)
+    ended = dict(zip([future.key for future in finished], values, strict=True))
+    for future in futures:
+        if future.key not in ended:
+            raised = future.exception() if future.status == "error" else Lost(future.status)
+            lost = isinstance(raised, NoWorkerError)
+            ended[future.key] = Lost(f"no worker for {raised.timeout:.0f} s") if lost else raised
+        future.release()
+    return [*ended.items()]
+
+
+def _each_alone(client: Client, todo: Todo, suspects: dict[Any, BaseException]) -> Iterator[list[Ended]]:
+    before = client.run_on_scheduler(_allow_failures, 0)
+    try:
+        for target, error in suspects.items():
+            todo.waiting[target] = todo.targets[target]
+            futures = client.get(*todo.take(1), sync=False)
+            wait(futures)
+            yield [(t, error if isinstance(end, KilledWorker) else end) for t, end in _ended(client, futures)]
+    finally:
+        client.run_on_scheduler(_allow_failures, before)
+
+
+def _allow_failures(number: int, dask_scheduler: Any = None) -> int:
+    """Set how many workers a block may end before it is given up; return how many it was."""
+    before: int = dask_scheduler.allowed_failures
+    dask_scheduler.allowed_failures = number
+    return before
