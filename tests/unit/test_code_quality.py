@@ -58,12 +58,16 @@ def _public(tree):
     """Yield public classes and functions, and the public methods of these classes; not what overrides."""
     definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     for node in tree.body:
-        if isinstance(node, definitions) and not node.name.startswith("_"):
+        if isinstance(node, definitions) and not node.name.startswith("_") and not _overloads(node):
             yield node
             if isinstance(node, ast.ClassDef):
                 yield from (
                     one for one in node.body if isinstance(one, definitions) and not one.name.startswith("_")
                 )
+
+
+def _overloads(node):
+    return any(isinstance(one, ast.Name) and one.id == "overload" for one in node.decorator_list)
 
 
 def test_length_of_files():
