@@ -66,13 +66,17 @@ class MarkSecondStarts(SchedulerPlugin):  # type: ignore[misc]
     def start(self, scheduler: Any) -> None:
         """Keep the scheduler, whose tasks are to be marked."""
         self.scheduler = scheduler
+        self.lost: dict[Any, str] = {}
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
-        """Mark a task that lost its worker while it ran, or with its result."""
+        """Mark a task that lost its worker while it ran, or with its result, when it is to start again."""
         if finish == "released" and start in ("processing", "memory") and _is_block(key):
-            task = self.scheduler.tasks.get(key)
-            if task is not None:
-                task.annotations = {**(task.annotations or {}), "started_before": True}
+            self.lost[key] = start
+        elif finish == "forgotten" and self.lost.get(key) == "memory":
+            del self.lost[key]  # the driver has its receipt
+        elif finish == "waiting" and key in self.lost:  # also where it was given up and sent once more
+            task = self.scheduler.tasks[key]
+            task.annotations = {**(task.annotations or {}), "started_before": True}
 
 
 def _is_block(key: Any) -> bool:
