@@ -68,7 +68,19 @@ def inner(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     if function is None:
         return functools.partial(inner, **options)
     plain = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return njit(**{**plain, **options})(function)
+    dispatcher = njit(**{**plain, **options})(function)
+    dispatcher._insert = _no_entry  # else a call from Python would jump to nowhere
+    dispatcher._compile_for_args = functools.partial(_refuse, function.__name__)
+    return dispatcher
+
+
+def _no_entry(*_: Any, **__: Any) -> None:
+    """Leave the table of what Python can call as it is."""
+
+
+def _refuse(name: str, *_: Any, **__: Any) -> None:
+    """Raise TypeError: Python called an inner function."""
+    raise TypeError(f"{name} can be called by compiled functions only")
 
 
 def _compile_once(compile_now: Callable[[Any], Any], index: str, signature: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from .bounds import parts
 from .clip import clip_chunk
 from .compiled import LANES, Array, padded_rows
-from .finish import count_rejected, finish_chunk
+from .finish import MEAN, count_rejected, finish_chunk
 from .load import Frames, load_chunk
 from .moments import moments_chunk
 from .network import sort_chunk
@@ -107,7 +107,7 @@ def combine(frames: Frames, task: Task) -> Output:
             size,
             pixels,
             task.method,
-            task.percent,
+            None if task.method == MEAN else task.percent,
             out.combined[start:end],
             out.uncertainty[start:end],
         )

@@ -35,11 +35,9 @@ def quantile_of(ordered: Array, percent: float) -> float:
 
 @inner
 def value(tile: Array, j: int, method: int, percent: float, s: State) -> float:
-    """Return the combined value of one pixel with at least one value used."""
+    """Return the combined value, other than a mean, of one pixel with at least one value used."""
     first, last = s.first[j], s.last[j]
     n = float(last - first)
-    if method == MEAN:
-        return float(s.pivot[j] + s.sum1[j] / n)
     if method == MEDIAN:
         return float(s.pivot[j])
     if method == SUM:
@@ -61,11 +59,15 @@ def value(tile: Array, j: int, method: int, percent: float, s: State) -> float:
 
 @inner
 def finish_tile(
-    tile: Array, lanes: int, method: int, percent: float, s: State, combined: Array, uncertainty: Array
-) -> None:
-    """Store value and uncertainty of every pixel; NaN where no value is used."""
+    tile: Array, lanes: int, method: int, percent: float | None, s: State, combined: Array,
+    uncertainty: Array,
+) -> None:  # fmt: skip
+    """Store value and uncertainty of every pixel; NaN where no value is used.
+
+    For a mean ``percent`` is None: the other methods are then not compiled, which takes a while.
+    """
     factor = MEDIAN_FACTOR if method == MEDIAN else 1.0
-    if method == MEAN:
+    if percent is None:
         for j in range(lanes):
             combined[j] = s.pivot[j] + s.sum1[j] / np.float64(s.last[j] - s.first[j])
     else:
@@ -112,9 +114,10 @@ def count_rejected(chunk: Chunk, n: int, size: int, pixels: int, low: Array, hig
 
 @compiled
 def finish_chunk(
-    chunk: Chunk, size: int, pixels: int, method: int, percent: float, combined: Array, uncertainty: Array
-) -> None:
-    """Store value and uncertainty of all pixels of a chunk."""
+    chunk: Chunk, size: int, pixels: int, method: int, percent: float | None, combined: Array,
+    uncertainty: Array,
+) -> None:  # fmt: skip
+    """Store value and uncertainty of all pixels of a chunk; see `finish_tile`."""
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = t * LANES, min(LANES, pixels - t * LANES)
         tile, end = chunk.ranked[t * size : (t + 1) * size], at + lanes
