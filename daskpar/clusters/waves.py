@@ -60,8 +60,9 @@ def _ended(client: Client, futures: list[Future]) -> list[Ended]:
     for future in futures:
         if future.key not in ended:
             raised = future.exception() if future.status == "error" else Lost(future.status)
-            lost = isinstance(raised, NoWorkerError)
-            ended[future.key] = Lost(f"no worker for {raised.timeout:.0f} s") if lost else raised
+            if isinstance(raised, NoWorkerError):
+                raised = Lost(f"no worker for {raised.timeout:.0f} s")
+            ended[future.key] = raised
         future.release()
     return [*ended.items()]
 
