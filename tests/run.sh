@@ -7,7 +7,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 environment=.venv-test
-started=$SECONDS
 
 python=""
 for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
@@ -22,6 +21,31 @@ if [ -z "$python" ]; then
     exit 1
 fi
 
+started=$SECONDS
+export PATH="$PATH:/usr/sbin:/sbin" # where daemons lie
+missing=()
+# Debian has the module venv without what it needs.
+if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+    missing+=("$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')")
+fi
+command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v sbatch >/dev/null || missing+=(slurm-wlm)
+command -v munged >/dev/null || missing+=(munge)
+command -v chromium >/dev/null || missing+=(chromium)
+command -v chromedriver >/dev/null || missing+=(chromium-driver)
+if [ ${#missing[@]} -gt 0 ]; then
+    if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then
+        echo "installing ${missing[*]}"
+        # RUNLEVEL=1: the packages' own services are not started; the tests start private ones.
+        export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+        apt-get update -qq
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    else
+        echo "not root on Debian, so tests are skipped that need what is missing: ${missing[*]}"
+    fi
+fi
+echo "system packages: $((SECONDS - started)) s"
+
+started=$SECONDS
 # What the environment depends on: this interpreter, our requirements, and where the checkout lies.
 digest=$({ "$python" -VV; pwd; cat pyproject.toml; } | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$environment/digest" 2>/dev/null)" != "$digest" ]; then
@@ -35,24 +59,5 @@ if [ "$(cat "$environment/digest" 2>/dev/null)" != "$digest" ]; then
     echo "$digest" >"$environment/digest"
 fi
 echo "environment: $environment, $((SECONDS - started)) s"
-
-started=$SECONDS
-missing=()
-command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v sbatch >/dev/null || missing+=(slurm-wlm)
-command -v munged >/dev/null || missing+=(munge)
-command -v chromium >/dev/null || missing+=(chromium)
-command -v chromedriver >/dev/null || missing+=(chromium-driver)
-if [ ${#missing[@]} -gt 0 ]; then
-    if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then
-        echo "installing ${missing[*]}"
-        # RUNLEVEL=1: the packages' own services are not started; the tests start private ones.
-        export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-        apt-get update -qq
-        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    else
-        echo "not root on Debian, so tests are skipped that need ${missing[*]}"
-    fi
-fi
-echo "system packages: $((SECONDS - started)) s"
 
 exec "$environment/bin/python" tests/parts.py "$@"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from distributed import Client, as_completed
+from distributed import Client, as_completed, wait
 from distributed.scheduler import KilledWorker, NoWorkerError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
             running.update(client.get(tasks, targets, sync=False))
         if running.is_empty():
             break
-        ended = _ended(client, running)
+        ended = _ended(client, running.next_batch())
         suspects.update((target, end) for target, end in ended if isinstance(end, KilledWorker))
         yield [(target, end) for target, end in ended if not isinstance(end, KilledWorker)]
     if len(suspects) > 1 and running.is_empty():
@@ -49,29 +49,22 @@ def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
         yield [*suspects.items()]
 
 
-def _ended(client: Client, running: as_completed) -> list[Ended]:
-    """Return how the next futures ended, and let go of them; wait again for what a dying worker took back."""
-    futures = {future.key: future for future in running.next_batch()}
-    finished = {key: future for key, future in futures.items() if future.status == "finished"}
+def _ended(client: Client, futures: list[Future]) -> list[Ended]:
+    """Return how each of some futures ended, and let go of them."""
+    finished = [future for future in futures if future.status == "finished"]
     try:
-        receipts = client.gather(finished, errors="skip")
-    except Exception as error:  # the receipts are lost with scheduler and workers; the records are not
-        receipts = dict.fromkeys(finished, Lost(str(error)))
-    ended: list[Ended] = [(key, receipt) for key, receipt in receipts.items() if receipt is not None]
-    heard = {key for key, _ in ended}
-    for key, future in futures.items():
-        if key not in heard and future.status in ("error", "cancelled"):
-            ended.append((key, _error(future)))
-        elif key not in heard:
-            running.add(future)
-            continue
+        values = client.gather(finished)
+    except Exception as error:  # the receipts are lost with their workers; the records are not
+        values = [Lost(str(error))] * len(finished)
+    ended = dict(zip([future.key for future in finished], values, strict=True))
+    for future in futures:
+        if future.key not in ended:
+            raised = future.exception() if future.status == "error" else Lost(future.status)
+            if isinstance(raised, NoWorkerError):
+                raised = Lost(f"no worker for {raised.timeout:.0f} s")
+            ended[future.key] = raised
         future.release()
-    return ended
-
-
-def _error(future: Future) -> BaseException:
-    error: BaseException = future.exception() if future.status == "error" else Lost("the scheduler is gone")
-    return Lost(str(error)) if isinstance(error, NoWorkerError) else error
+    return [*ended.items()]
 
 
 def _each_alone(client: Client, todo: Todo, suspects: dict[Any, BaseException]) -> Iterator[list[Ended]]:
@@ -79,10 +72,9 @@ def _each_alone(client: Client, todo: Todo, suspects: dict[Any, BaseException]) 
     try:
         for target, error in suspects.items():
             todo.waiting[target] = todo.targets[target]
-            running = as_completed(client.get(*todo.take(1), sync=False))
-            while not running.is_empty():
-                ended = _ended(client, running)
-                yield [(name, error if isinstance(end, KilledWorker) else end) for name, end in ended]
+            futures = client.get(*todo.take(1), sync=False)
+            wait(futures)
+            yield [(t, error if isinstance(end, KilledWorker) else end) for t, end in _ended(client, futures)]
     finally:
         client.run_on_scheduler(_allow_failures, before)
 
