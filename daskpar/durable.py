@@ -212,7 +212,7 @@ def _module_file(root: Path, module: str) -> Path | None:
 def _imports(path: Path, module: str) -> Iterator[str]:
     """Yield the absolute names of all modules that a source file may import, wherever it does so."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in _statements(ast.parse(path.read_bytes())):
+    for node in _import_statements(path.read_bytes()):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -220,6 +220,12 @@ def _imports(path: Path, module: str) -> Iterator[str]:
             base = ".".join([*parts, *([node.module] if node.module else [])])
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+@lru_cache(maxsize=1024)
+def _import_statements(source: bytes) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    found = _statements(ast.parse(source))
+    return tuple(node for node in found if isinstance(node, ast.Import | ast.ImportFrom))
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:

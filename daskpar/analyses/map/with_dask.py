@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xarray as xr
 from dask.base import tokenize
 from dask.delayed import Delayed
 
@@ -24,6 +23,7 @@ from daskpar.errors import RecipeError, UsageError
 from daskpar.inputs.files import FileItem, unchanged
 
 if TYPE_CHECKING:
+    import xarray as xr
     from astropy.table import Table
 
     from daskpar.analyses.map import MapOptions
@@ -202,6 +202,8 @@ def _dataset(partials: Sequence[kernel.Partial], items: Sequence[Any], on_error:
 
     Missing floats are NaN; other missing values are marked by the variable that ``attrs["mask"]`` names.
     """
+    import xarray as xr  # here, because workers need not load it
+
     columns, error = kernel.merge(partials, items)
     data: dict[str, Any] = {}
     for name, column in columns.items():
