@@ -93,7 +93,12 @@ def test_the_two_commands_come_first():
     ]
 
 
-@pytest.mark.parametrize("folder", ["daskpar", "recipes", "conf", "tests"])
+def test_every_recipe_has_its_line():
+    for path in (ROOT / "recipes").iterdir():
+        assert f"](recipes/{path.name})" in README
+
+
+@pytest.mark.parametrize("folder", ["daskpar", "recipes", "conf", "notebooks", "tests"])
 def test_every_folder_has_its_sentence(folder):
     folders = [p for p in (ROOT / folder).iterdir() if p.is_dir() and not p.name.startswith(("_", "."))]
     inner = [f"daskpar/{p.name}" for p in folders if any(p.glob("*.*"))] if folder == "daskpar" else []
