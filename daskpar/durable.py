@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from dask._task_spec import List, Task, TaskRef
@@ -148,7 +149,47 @@ def code_digest(function: Callable[..., Any]) -> str:
         return digest_of([code_digest(function.func), tokenize(function.args, function.keywords)])
     if _is_named(function):
         return _source_digest(function)
-    return digest_of([_source_digest.__wrapped__(function), tokenize(function)])
+    return digest_of([_source_digest.__wrapped__(function), _state(function, ())])
+
+
+def _state(value: Any, seen: tuple[int, ...]) -> Any:
+    """Return what a function or object without a name of its own is, as JSON.
+
+    Not its pickle, whose bytes differ between a module compiled just now and one read from its ``.pyc``.
+    """
+    if not isinstance(value, FunctionType):
+        owner = getattr(value, "__self__", None)
+        if isinstance(value, MethodType):
+            return ["method", _state(value.__func__, seen), tokenize(owner)]
+        return tokenize(value)
+    if id(value) in seen:
+        return "recursion"
+    seen = (*seen, id(value))
+    held = [value.__defaults__ or (), [cell.cell_contents for cell in value.__closure__ or ()]]
+    named = {} if code_files(value) else _globals_of(value)  # a source file says what its globals are
+    return [
+        _code_state(value.__code__),
+        [[_state(one, seen) for one in some] for some in held],
+        {name: _state(one, seen) for name, one in {**(value.__kwdefaults__ or {}), **named}.items()},
+    ]
+
+
+def _globals_of(function: FunctionType) -> dict[str, Any]:
+    """Return the global values that a function uses, besides modules, whose names its code holds."""
+    used = function.__code__.co_names
+    values = {name: function.__globals__[name] for name in used if name in function.__globals__}
+    return {name: value for name, value in values.items() if not isinstance(value, ModuleType)}
+
+
+def _code_state(code: CodeType) -> Any:
+    """Return all of a compiled function that decides what it does, as JSON."""
+    constants = [_code_state(one) if isinstance(one, CodeType) else _constant(one) for one in code.co_consts]
+    return [code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, constants]
+
+
+def _constant(value: Any) -> str:
+    inner = sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
+    return f"{type(value).__name__} {inner}"
 
 
 def _is_named(function: Callable[..., Any]) -> bool:
