@@ -10,16 +10,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from daskpar import ledger
 from daskpar.durable import Durable
-from daskpar.durable_graph import ARRAY
-from daskpar.errors import AnalysisError
+from daskpar.stored_value import as_partial
 
 PREVIEW_LIMIT = 4096
 
@@ -71,18 +68,6 @@ class BlockWork:
             "thread": threading.get_ident(),
             "preview": preview,
         }
-
-
-def as_partial(value: Any, label: str) -> Mapping[str, Any]:
-    """Return what a block computed as a dict of arrays; a single array or number gets the name `ARRAY`."""
-    if isinstance(value, Mapping):
-        return value
-    if isinstance(value, np.ndarray | np.generic | int | float | complex | bool | str):
-        return {ARRAY: np.asarray(value)}
-    raise AnalysisError(
-        f"block {label!r} gave a {type(value).__name__}",
-        "return a dict of arrays, or one array; or make smaller parts of the result durable",
-    )
 
 
 def limited_preview(value: Any) -> Any:

@@ -38,14 +38,14 @@ def save(dataset: xr.Dataset, folder: Path) -> str:
     """
     whole = hashlib.sha256()
     order = list(map(str, dataset.variables))
-    layout: dict[str, Any] = {"attrs": _plain(dataset.attrs), "order": order, "variables": {}, "coords": []}
+    layout: dict[str, Any] = {"attrs": plain(dataset.attrs), "order": order, "variables": {}, "coords": []}
     with replacing_folder(folder) as temporary:
         for number, name in enumerate(sorted(map(str, dataset.variables))):
             variable = dataset.variables[name]
             file = f"{number:04d}.npy"
             digest = _save_array(variable, temporary / file)
             layout["variables"][name] = {
-                "file": file, "dims": list(map(str, variable.dims)), "attrs": _plain(variable.attrs),
+                "file": file, "dims": list(map(str, variable.dims)), "attrs": plain(variable.attrs),
                 "chunks": _leading_chunks(variable), "sha256": digest,
             }  # fmt: skip
             if name in dataset.coords:
@@ -148,10 +148,10 @@ def _read(path: str, start: int, stop: int) -> Any:
     return np.array(np.load(path, mmap_mode="r")[start:stop])
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return attributes as JSON values; numpy scalars and arrays become numbers and lists."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

@@ -22,6 +22,7 @@ from dask.utils import ensure_dict
 
 from daskpar.durable import Durable, block_key
 from daskpar.ledger import Stored
+from daskpar.stored_value import load
 
 Graph = dict[Any, GraphNode]
 
@@ -126,14 +127,6 @@ class Todo:
         node = self.nodes[self.targets[target]]
         self.graph[node] = Task(node, load, stored)
         self.missing -= self.graph.pop(target, None) is not None
-
-
-ARRAY = "<array>"  # the name under which a block that is one array, not a dict, is stored
-
-
-def load(record: Stored) -> Any:
-    """Return a stored block: the array if it is one, else the partial, whose arrays are read on demand."""
-    return record[ARRAY] if tuple(record) == (ARRAY,) else record
 
 
 def _stored_in(receipt: Mapping[str, Any]) -> Any:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import dask
+import numpy as np
 import xarray as xr
 from distributed.scheduler import KilledWorker
 
@@ -139,7 +140,8 @@ class Execution:
         (value,) = dask.compute(collection, scheduler="threads")
         if isinstance(value, xr.Dataset):
             return value
-        return xr.Dataset({"result": ([f"dim_{i}" for i in range(getattr(value, "ndim", 0))], value)})
+        arrays = value if isinstance(value, Mapping) else {"result": value}
+        return xr.Dataset({name: _variable(name, array) for name, array in arrays.items()})
 
 
 def each_stage(built: Any) -> Generator[Stage | None, xr.Dataset, None]:
@@ -161,6 +163,11 @@ def each_stage(built: Any) -> Generator[Stage | None, xr.Dataset, None]:
         if end.value is not None:
             yield Stage("blocks", end.value)
     yield None
+
+
+def _variable(name: str, value: Any) -> tuple[list[str], Any]:
+    array = np.asarray(value)
+    return [f"{name}_{axis}" for axis in range(array.ndim)], array
 
 
 def _check_portable(graph: DurableGraph, key: str) -> None:

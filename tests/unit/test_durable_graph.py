@@ -330,6 +330,25 @@ def _only(part, name):
     return len(part[name])
 
 
+def test_a_dataset_may_be_one_block(tmp_path):
+    dataset = xr.Dataset(
+        {"a": (("y", "x"), np.ones((2, 3)), {"unit": "Jy"}), "b": ((), 5)},
+        {"x": [1, 2, 3], "name": ("y", ["p", "q"])},
+        {"title": "m13"},
+    )
+    for lazy, expected in [
+        (delayed(dataset), dataset),
+        (delayed(dataset["a"]), dataset["a"].to_dataset()),
+        (delayed(_with_dask)(dataset), dataset),
+    ]:
+        stored = advance(lazy, tmp_path)
+        xr.testing.assert_identical(assembled(lazy, stored), expected)
+
+
+def _with_dask(dataset):
+    return dataset.chunk({"x": 1})
+
+
 # --- laziness
 
 
