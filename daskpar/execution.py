@@ -128,8 +128,9 @@ class Execution:
 
     def _failure(self, error: BaseException, label: str) -> DaskparError:
         text = "".join(traceback.format_exception(error))[-8000:]
-        self.journal.event("failed", label=label, message=str(error)[:2000], traceback=text)
-        return block_error(error, label)
+        fault = block_error(error, label)
+        self.journal.event("failed", label=label, message=str(fault)[:2000], traceback=text)
+        return fault
 
     @staticmethod
     def assembled(graph: DurableGraph, stored: Mapping[str, Stored]) -> xr.Dataset:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 from distributed import Client, LocalCluster, Security
+from distributed.utils import silence_logging_cmgr
 
 from daskpar.errors import ClusterError
 from daskpar.provenance import numba_cache_dir, thread_environment
@@ -36,7 +37,11 @@ def open_local(profile: LocalProfile) -> Iterator[Client]:
     """Start a `LocalCluster` as the profile says and yield its client."""
     environment = worker_environment(profile.cores)
     # Workers read BLAS and OpenMP limits when they start, whatever the shell had exported.
-    with dask.config.set({**CONFIG, "distributed.nanny.pre-spawn-environ": environment}):
+    # LocalCluster lets its logs speak again while it closes, when workers may have died: hence once more.
+    with (
+        silence_logging_cmgr(logging.CRITICAL),
+        dask.config.set({**CONFIG, "distributed.nanny.pre-spawn-environ": environment}),
+    ):
         try:
             cluster = LocalCluster(
                 **_arguments(profile), security=Security.temporary() if profile.processes else None
