@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,10 @@ def open_local(profile: LocalProfile) -> Iterator[Client]:
     """Start a `LocalCluster` as the profile says and yield its client."""
     environment = worker_environment(profile.cores)
     # Workers read BLAS and OpenMP limits when they start, whatever the shell had exported.
-    with dask.config.set({**CONFIG, "distributed.nanny.pre-spawn-environ": environment}):
+    with (
+        dask.config.set({**CONFIG, "distributed.nanny.pre-spawn-environ": environment}),
+        _exported(environment),
+    ):
         try:
             cluster = LocalCluster(
                 **_arguments(profile), security=Security.temporary() if profile.processes else None
@@ -45,6 +48,26 @@ def open_local(profile: LocalProfile) -> Iterator[Client]:
             raise ClusterError(f"the local workers did not start: {error}", "try fewer workers") from error
         with cluster, Client(cluster) as client:
             yield client
+
+
+@contextmanager
+def _exported(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while.
+
+    A nanny prefers what is exported to what it is given, and sets the variables of its worker in its own process,
+    which here is the user's.
+    """
+    names = [*variables, "PYTHONHASHSEED"]  # distributed's own
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def worker_environment(threads: int = 1) -> dict[str, str]:

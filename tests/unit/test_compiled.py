@@ -1,5 +1,6 @@
 """The cache of compiled kernels: seen by other processes, stamped with all sources, safe to start at once."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -39,7 +40,8 @@ def kernels(folder, inner):
 
 def start(folder, kind="int64"):
     code = MAIN.format(folder=str(folder), kind=kind)
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    variables = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=variables)
 
 
 def run(folder, kind="int64"):
