@@ -54,8 +54,8 @@ def open_local(profile: LocalProfile) -> Iterator[Client]:
 def _exported(variables: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables for a while.
 
-    A nanny prefers what is exported to what it is given, and sets the variables of its worker in its own process,
-    which here is the user's.
+    A nanny prefers what is exported to what it is given, and sets the variables of its worker in its own
+    process, which here is the user's.
     """
     names = [*variables, "PYTHONHASHSEED"]  # distributed's own
     before = {name: os.environ.get(name) for name in names}
