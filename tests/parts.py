@@ -44,7 +44,8 @@ PARTS = {
 
 # What a complete run may skip: data and devices that no checkout brings, and what one user cannot try.
 MAY_SKIP = re.compile(
-    r"not here; set DASKPAR_TEST_DATA|\bGPU\b|the superuser may|root reads everything|only root can"
+    r"(frames|frames of M 13|mock catalog) (is|are) not here|no real frames|\bGPU\b"
+    r"|the superuser may|root reads everything|only root can"
 )
 
 NO_TESTS = 5  # pytest's exit code
@@ -170,6 +171,7 @@ def _descendants() -> list[psutil.Process]:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    print(f"\nstopped by {signal.Signals(number).name}", flush=True)
     end_descendants(patience=0)
     sys.exit(128 + number)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ def open_local(profile: LocalProfile) -> Iterator[Client]:
     with (
         silence_logging_cmgr(logging.CRITICAL),
         dask.config.set({**CONFIG, "distributed.nanny.pre-spawn-environ": environment}),
+        _exported(environment),
     ):
         try:
             cluster = LocalCluster(
@@ -50,6 +51,26 @@ def open_local(profile: LocalProfile) -> Iterator[Client]:
             raise ClusterError(f"the local workers did not start: {error}", "try fewer workers") from error
         with cluster, Client(cluster) as client:
             yield client
+
+
+@contextmanager
+def _exported(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while.
+
+    A nanny prefers what is exported to what it is given, and sets the variables of its worker in its own
+    process, which here is the user's.
+    """
+    names = [*variables, "PYTHONHASHSEED"]  # distributed's own
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def worker_environment(threads: int = 1) -> dict[str, str]:

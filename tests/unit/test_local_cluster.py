@@ -54,3 +54,13 @@ def test_a_worker_is_what_the_profile_says():
             found == {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"} for found in variables.values()
         )
         assert len({client.submit(os.getpid, pure=False).result() for _ in range(4)} | {os.getpid()}) >= 2
+
+
+def test_threads_are_limited_whatever_is_exported_and_the_environment_is_given_back(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    before = dict(os.environ)
+    with daskpar.open_client("local", workers=1) as client:
+        assert client.submit(os.environ.get, "OMP_NUM_THREADS").result() == "1"
+        assert client.submit(os.environ.get, "NUMBA_CACHE_DIR").result()
+    assert dict(os.environ) == before

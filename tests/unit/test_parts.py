@@ -37,6 +37,9 @@ def test_the_last_line_is_the_sum(reports, capsys):
     ("reason", "code"),
     [
         ("the M 13 frames are not here; set DASKPAR_TEST_DATA", 0),
+        ("the frames of M 13 are not here", 0),
+        ("the mock catalog is not here", 0),
+        ("no real frames in shared/data", 0),
         ("the superuser may read everything", 0),
         ("Slurm is not installed: no slurmctld", 1),
         ("could not import 'mpi4py'", 1),
