@@ -16,8 +16,10 @@ from itertools import islice
 from typing import Any
 
 import dask
+import dask.threaded
 from dask._task_spec import Alias, GraphNode, Task, TaskRef, convert_legacy_graph, cull
 from dask.core import flatten
+from dask.delayed import Delayed
 from dask.utils import ensure_dict
 
 from daskpar.durable import Durable, block_key
@@ -77,6 +79,14 @@ class DurableGraph:
         graph = cull(self.with_loads(stored), self._targets())
         rebuild, extra = self.collection.__dask_postpersist__()
         return rebuild(graph, *extra)
+
+    def value(self, stored: Mapping[str, Stored]) -> Any:
+        """Return what the collection gives, every durable node read from the ledger."""
+        targets = self._targets()
+        if len(targets) > 1 or not isinstance(self.collection, Delayed):
+            return dask.compute(self.assembly(stored), scheduler="threads")[0]
+        # As dask.compute, without its copies of a graph of many nodes.
+        return dask.threaded.get(cull(self.with_loads(stored), set(targets)), targets[0])
 
     def with_loads(self, stored: Mapping[str, Stored]) -> Graph:
         """Return the graph with every stored node replaced by a load."""

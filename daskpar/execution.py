@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
-import dask
 import numpy as np
 import xarray as xr
 from distributed.scheduler import KilledWorker
@@ -135,10 +134,10 @@ class Execution:
     @staticmethod
     def assembled(graph: DurableGraph, stored: Mapping[str, Stored]) -> xr.Dataset:
         """Return a stage's Dataset, its durable nodes read from the ledger when asked for."""
-        collection = graph.assembly(stored)
-        if isinstance(collection, xr.Dataset):
-            return collection
-        (value,) = dask.compute(collection, scheduler="threads")
+        if isinstance(graph.collection, xr.Dataset):
+            dataset: xr.Dataset = graph.assembly(stored)
+            return dataset
+        value = graph.value(stored)
         if isinstance(value, xr.Dataset):
             return value
         arrays = value if isinstance(value, Mapping) else {"result": value}

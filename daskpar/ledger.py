@@ -20,6 +20,7 @@ import json
 import os
 import socket
 import struct
+import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
@@ -97,6 +98,9 @@ class Stored(Mapping[str, NDArray[Any]]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_header"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, path=sys.intern(state["path"]))  # many records, few files
 
     def verify(self) -> None:
         """Read the whole record; raise `DamagedRecord` unless every checksum holds."""
@@ -228,7 +232,7 @@ def _read_array(file: Any, entry: dict[str, Any], path: str, offset: int) -> NDA
 
 def _records(path: Path, damage: list[str]) -> Iterator[Stored]:
     """Yield the records of one file by their headers, stepping over damage to the next record."""
-    size, offset = path.stat().st_size, 0
+    size, offset, name = path.stat().st_size, 0, str(path)
     with open(path, "rb") as file:
         while offset < size:
             file.seek(offset)
@@ -241,7 +245,7 @@ def _records(path: Path, damage: list[str]) -> Iterator[Stored]:
                 continue  # what ends too early with nothing behind it is the tail that a crash tore
             if offset + length > size:
                 return
-            yield Stored(str(path), offset, length, key, digest)
+            yield Stored(name, offset, length, key, digest)
             offset += length
 
 

@@ -82,6 +82,8 @@ def advance(collection, folder, stored=None, most=None):
 
 def assembled(collection, stored):
     (value,) = dask.compute(graph_of(collection).assembly(stored), scheduler="synchronous")
+    again = graph_of(collection).value(stored)
+    assert type(again) is type(value)
     return value
 
 
