@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from daskpar.errors import DaskparError
-from daskpar.provenance import THREAD_VARIABLES, numba_cache_dir, usable_cores, versions
+from daskpar.provenance import THREAD_VARIABLES, numba_cache_dir, versions
+from daskpar.settings.cores import available_cores
 from daskpar.settings.profile_lookup import load_profile
 
 State = Literal["good", "note", "fault"]
@@ -71,7 +72,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _threads() -> Iterator[Finding]:
-    yield Finding("good", f"{usable_cores()} cores may be used, of {os.cpu_count()}")
+    yield Finding("good", f"{available_cores()} cores may be used, of {os.cpu_count()}")
     named = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
     for name, value in named.items():
         yield Finding("note", f"{name}={value} is set here", "workers get 1, whatever is set")

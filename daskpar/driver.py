@@ -155,7 +155,13 @@ def _write_outputs(prepared: Prepared, result_hash: str, started: str) -> list[P
         overwrite=prepared.overwrite,
         select=prepared.analysis.select,
         plot=prepared.analysis.plot,
-        provenance={**record, "started": started, "ended": now(), "result_hash": result_hash},
+        provenance={
+            **record,
+            "run": prepared.run.name,
+            "started": started,
+            "ended": now(),
+            "result_hash": result_hash,
+        },
     )
 
 

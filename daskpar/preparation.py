@@ -21,6 +21,7 @@ from daskpar.atomic import write_text
 from daskpar.changes import file_digest, refuse_changed_code, refuse_changed_recipe
 from daskpar.durable import digest_of
 from daskpar.errors import DaskparError, InputError, ProfileError, RecipeError, UsageError
+from daskpar.outputs import is_ours
 from daskpar.outputs.names import FORMATS, check_outputs
 from daskpar.profile import Profile
 from daskpar.provenance import provenance
@@ -202,7 +203,8 @@ def reopen(
     Raises
     ------
     daskpar.errors.UsageError
-        The recipe or the code changed since the run began; the message shows the difference.
+        The recipe or the code changed since the run began; the message shows the difference. Or files that
+        are not this run's stand where its results will go, and it was begun without `overwrite`.
     daskpar.errors.InputError
         The input changed.
     """
@@ -218,7 +220,10 @@ def reopen(
     )
     site = profile_model(profile if profile is not None else run.path / "profile.yaml")
     output = Path(record["output"])
-    prepared = _prepared(run, recipe, site, lookup(recipe.analysis), output, True)
+    overwrite = bool(record["overwrite"])
+    others = [name for name in recipe.outputs if not is_ours(output / name, {"run": run.name})]
+    check_outputs(others, output, overwrite)
+    prepared = _prepared(run, recipe, site, lookup(recipe.analysis), output, overwrite)
     if identity_digest(prepared) != record["input"]:
         raise InputError(
             "the input changed since the run began",

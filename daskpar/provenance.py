@@ -15,11 +15,11 @@ import platform
 import stat
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from daskpar import __version__
+from daskpar.settings.cores import available_cores
 
 PACKAGES = ("numpy", "numba", "dask", "distributed", "astropy", "xarray", "scipy")
 THREAD_VARIABLES = (
@@ -86,11 +86,6 @@ def provenance(
     return {key: jsonable(value) for key, value in made.items()}
 
 
-def now() -> str:
-    """Return the time as provenance writes it: ISO 8601, UTC, whole seconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 @functools.cache
 def _version(package: str) -> str:
     try:
@@ -113,18 +108,11 @@ def host() -> dict[str, Any]:
     return {
         "name": platform.node(),
         "system": platform.platform(),
-        "cores": usable_cores(),
+        "cores": available_cores(),
         "cpu": _cpu_model(),
         "cpu_features": list(_cpu_features()),
         "cpu_kind": cpu_kind(),
     }
-
-
-def usable_cores() -> int:
-    """Return the number of cores this process may run on, which a batch system may have made small."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def thread_environment(threads: int = 1) -> dict[str, str]:

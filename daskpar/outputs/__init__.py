@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Selection = Callable[[xr.Dataset], xr.Dataset]
     Plot = Callable[[xr.Dataset, Any], None]
 
-__all__ = ["check_outputs", "read_provenance", "verify_output", "write_outputs"]
+__all__ = ["check_outputs", "is_ours", "read_provenance", "verify_output", "write_outputs"]
 
 
 def write_outputs(
@@ -47,7 +47,7 @@ def write_outputs(
     folder : path
         Made if it is missing.
     overwrite : bool
-        Whether files that exist are replaced. One with the same ``result_hash``, recipe and code always is.
+        Whether files that exist are replaced. Those of the same run, or of the same result, always are.
     provenance : mapping
         As `daskpar.provenance.provenance` makes it; `read_provenance` returns it.
     select : mapping of str to function, optional
@@ -72,7 +72,7 @@ def write_outputs(
     """
     folder = Path(folder)
     check_outputs(names, folder, overwrite=True)
-    replaced = [overwrite or _same_result(folder / name, provenance) for name in names]
+    replaced = [overwrite or is_ours(folder / name, provenance) for name in names]
     check_outputs([name for name, allowed in zip(names, replaced, strict=True) if not allowed], folder, False)
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,15 +86,21 @@ def write_outputs(
     return written
 
 
-def _same_result(path: Path, provenance: Mapping[str, Any]) -> bool:
-    """Tell whether a file holds this very result: a run killed between its outputs writes them again."""
-    if not provenance.get("result_hash") or not path.exists():
+def is_ours(path: Path, provenance: Mapping[str, Any]) -> bool:
+    """Tell whether a file was written by this run, or holds this very result, and so may be written again.
+
+    A run that was killed between its outputs, or is extended, writes them anew; anyone else's file stays.
+    """
+    if not path.exists():
         return False
     try:
         earlier = read_provenance(path)
     except InputError:
         return False
-    return all(earlier.get(key) == provenance.get(key) for key in ("result_hash", "recipe", "code"))
+    if provenance.get("run") and earlier.get("run") == provenance["run"]:
+        return True
+    same = (earlier.get(key) == provenance.get(key) for key in ("result_hash", "recipe", "code"))
+    return bool(provenance.get("result_hash")) and all(same)
 
 
 def _everything(dataset: xr.Dataset) -> xr.Dataset:

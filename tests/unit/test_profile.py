@@ -213,8 +213,8 @@ def test_user_folder(monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", "/xdg")
     assert config_folders() == (Path("conf"), Path("/xdg/daskpar"))
     monkeypatch.delenv("XDG_CONFIG_HOME")
-    monkeypatch.setenv("HOME", "/home/ann")
-    assert config_folders()[1] == Path("/home/ann/.config/daskpar")
+    monkeypatch.setenv("HOME", "/own")
+    assert config_folders()[1] == Path("/own/.config/daskpar")
 
 
 def test_changes_are_checked_like_the_file():

@@ -40,11 +40,6 @@ def test_thread_environment_covers_every_library() -> None:
     assert {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"} <= set(made)
 
 
-def test_the_time_is_utc() -> None:
-    assert provenance.now().endswith("Z")
-    assert len(provenance.now()) == 20
-
-
 def kind_under(**variables: str) -> str:
     code = "from daskpar.provenance import cpu_kind; print(cpu_kind())"
     done = subprocess.run(
