@@ -290,10 +290,25 @@ def clean(
 
 
 @app.command()
-def doctor(profile: ProfileOption = "local", as_json: JsonOption = False) -> None:
-    """Show what works here, and what to do about what does not."""
+def doctor(
+    profile: ProfileOption = "local",
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="FILE", help="Write a profile to start from, and no more."),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what works here, and what to do about what does not; workers of the profile are tried for real."""
     from daskpar.doctor import examine
 
+    if write is not None:
+        from daskpar.atomic import write_text
+        from daskpar.trial import starting_profile
+
+        write_text(write, starting_profile(), overwrite)
+        typer.echo(f"{write} is ready; next: daskpar doctor -p {write}")
+        return
     findings = examine(profile)
     if as_json:
         typer.echo(json.dumps([finding.data() for finding in findings]))

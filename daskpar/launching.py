@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,16 @@ from daskpar.clusters.worker_jobs import PARTS, driver_script, mpi_command, mpi_
 if TYPE_CHECKING:
     from daskpar.profile import MpiProfile, Profile, SlurmProfile
     from daskpar.rundir import RunDirectory
+
+
+# Ranks that all run on this host need no network: where MPI's own sockets listen.
+ON_LOOPBACK = {
+    "HYDRA_IFACE": "lo",
+    "FI_TCP_IFACE": "lo",
+    "OMPI_MCA_btl_tcp_if_include": "lo",
+    "PRTE_MCA_prte_if_include": "lo",
+    "PMIX_MCA_ptl_tcp_if_include": "lo",
+}
 
 
 def is_job(profile: Profile) -> bool:
@@ -127,17 +136,15 @@ def _start(run: RunDirectory, profile: Profile) -> int:
     with open(run.logs / "driver.log", "ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            env=_environment(command),
+            env=_environment(),
         )  # fmt: skip
     return process.pid
 
 
-def _environment(command: Sequence[str]) -> dict[str, str]:
-    """Return our environment; for a launcher of MPI, with the folder of our interpreter on the path."""
-    folder = os.path.dirname(sys.executable)
-    if command[0] == sys.executable:
-        return dict(os.environ)
-    return {**os.environ, "PATH": os.pathsep.join([folder, os.environ.get("PATH", "")])}
+def _environment() -> dict[str, str]:
+    """Return our environment; a launcher that is on no path may lie beside our interpreter."""
+    path = os.environ.get("PATH", os.defpath)
+    return {**ON_LOOPBACK, **os.environ, "PATH": os.pathsep.join([path, os.path.dirname(sys.executable)])}
 
 
 def _make_keys(profile: MpiProfile, run: RunDirectory) -> None:
