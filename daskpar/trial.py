@@ -35,9 +35,14 @@ def try_profile(profile: Profile) -> Iterator[Finding]:
         yield from _queue(profile)
         driver = profile.driver.model_copy(update={"mode": "here"})
         profile = profile.model_copy(
-            update={"workers": profile.processes, "minimum_workers": 1, "maximum_workers": None,
-                    "walltime": min(profile.walltime, TRIAL_WALLTIME), "driver": driver}
-        )  # fmt: skip
+            update={
+                "workers": profile.processes,
+                "minimum_workers": 1,
+                "maximum_workers": None,
+                "walltime": min(profile.walltime, TRIAL_WALLTIME),
+                "driver": driver,
+            }
+        )
     start = time.perf_counter()
     try:
         yield from _workers(profile, start)
@@ -122,8 +127,11 @@ def _mpi(profile: Any) -> Iterator[Finding]:
         yield Finding("good", f"{profile.launcher} starts 3 ranks that know each other")
     else:
         words = (done.stderr or done.stdout).strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        yield Finding("fault", f"{profile.launcher} does not start ranks: {words[0]}",
-                      "install mpi4py against the site's MPI; as root or with few cores see launcher_options")  # fmt: skip
+        yield Finding(
+            "fault",
+            f"{profile.launcher} does not start ranks: {words[0]}",
+            "install mpi4py against the site's MPI; as root or with few cores see launcher_options",
+        )
 
 
 def ssh_line(link: str, host: str | None = None) -> str:
@@ -139,8 +147,12 @@ def starting_profile() -> str:
     if lines == ["kind: local"]:
         return "kind: local\nworkers: 2\nmemory: auto\n"
     done = subprocess.run(
-        ["sinfo", "--noheader", "--format=%P|%c|%m|%l"], capture_output=True, text=True, timeout=60, check=False
-    )  # fmt: skip
+        ["sinfo", "--noheader", "--format=%P|%c|%m|%l"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     rows = [line.split("|") for line in done.stdout.splitlines()] or [["", "1", "2000", ""]]
     name, cores, memory, _ = next((row for row in rows if row[0].endswith("*")), rows[0])
     count = int("".join(filter(str.isdigit, cores)) or 1)

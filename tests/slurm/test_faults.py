@@ -90,8 +90,12 @@ def test_worker_jobs_that_are_refused(site, change):
 
 
 def test_worker_jobs_that_end_at_once(site):
-    site.profile(extra_directives=["--comment=none"], prologue=["source /nowhere/setup.sh", "export PATH=/nowhere"],
-                 python="/nowhere/python", driver={"mode": "here"})  # fmt: skip
+    site.profile(
+        extra_directives=["--comment=none"],
+        prologue=["source /nowhere/setup.sh", "export PATH=/nowhere"],
+        python="/nowhere/python",
+        driver={"mode": "here"},
+    )
     said = site.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=4)
     assert "worker jobs in a row ended before their workers connected" in said
     assert "/nowhere" in said
