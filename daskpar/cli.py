@@ -168,7 +168,7 @@ def resume(
     if handle is None:
         _go_on(directory, profile, settings, as_begun, as_json)
     else:
-        _follow_or_leave(handle, follow, as_json)
+        _follow_or_leave(handle, follow or not handle.is_job, as_json)
 
 
 @app.command()
