@@ -248,7 +248,7 @@ def logs(
             break
         time.sleep(0.5)
     for event, _ in handle.directory.events():
-        if event["event"] in ("failed", "damaged"):
+        if event["event"] in ("failed", "damaged", "warning"):
             typer.echo(f"{event['time']} {event['event']} {event.get('label', '')}: {event['message']}")
 
 
@@ -353,6 +353,7 @@ def status_text(found: dict[str, Any]) -> str:
     lines = [f"{found['name']}: {found['state']}, {found['blocks_done']} of {found['blocks_total']} blocks"]
     if found.get("error"):
         lines.append(f"error: {found['error']}")
+    lines += [f"warning: {warning}" for warning in found.get("warnings", ())]
     if found["state"] in ("interrupted", "failed", "cancelled"):
         lines.append(f"nothing stored is lost; go on with: daskpar resume {found['name']}")
     if found.get("dashboard") and found["state"] == "running":

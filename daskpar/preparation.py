@@ -78,6 +78,11 @@ class Prepared:
         return found(self.record, self.options) if found is not None else []
 
     @property
+    def per_cpu(self) -> bool:
+        """Whether results are the same bits only on CPUs of one kind."""
+        return self.analysis.bits_of(self.options) == "per_cpu"
+
+    @property
     def identity(self) -> Any:
         """Which input and options these are, for the keys of blocks without a key of their own."""
         return [identity_of(self.analysis, self.record), self.recipe.data()["options"]]
@@ -232,8 +237,17 @@ def reopen(
             key="inputs",
         )
     if settings or profile is not None:
-        extend(prepared)
+        prepared = extend(prepared, **_kept_in_use(prepared, record))
     return prepared
+
+
+def _kept_in_use(prepared: Prepared, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that an analysis adds so that what an extended run has stored stays in use."""
+    analysis = prepared.analysis
+    if analysis.extended is None or analysis.options is None:
+        return {}
+    before = analysis.options.model_validate(record["recipe"]["options"])
+    return dict(analysis.extended(before, prepared.options))
 
 
 def extend(prepared: Prepared, **options: Any) -> Prepared:
@@ -245,7 +259,11 @@ def extend(prepared: Prepared, **options: Any) -> Prepared:
         recipe = Recipe.from_data(data, lookup, folder=recipe.folder)
     write_text(run.path / "recipe.yaml", recipe.dump())
     write_text(run.path / "profile.yaml", dump_profile(prepared.profile))
-    run.write_record({**run.record, "recipe": recipe.data(), "recipe_digest": recipe.digest()})
+    record = run.record
+    made_with = {**record["provenance"], "recipe": {"text": recipe.dump(), "digest": recipe.digest()}}
+    run.write_record(
+        {**record, "recipe": recipe.data(), "recipe_digest": recipe.digest(), "provenance": made_with}
+    )
     return replace(prepared, recipe=recipe, options=_options(prepared.analysis, recipe))
 
 
