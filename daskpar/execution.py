@@ -25,7 +25,7 @@ from distributed.scheduler import KilledWorker
 from daskpar import ledger
 from daskpar.block import BlockWork
 from daskpar.clusters.plugins import CodeFirst, LogsToRun, MarkSecondStarts, started_before
-from daskpar.clusters.waves import Lost, computed
+from daskpar.clusters.waves import Lost, computed, settle
 from daskpar.durable import Stage
 from daskpar.durable_graph import DurableGraph, durable_graph
 from daskpar.errors import AnalysisError, ClusterError, DaskparError, Fault
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from daskpar.preparation import Prepared
 
+SETTLE = 10.0  # seconds that running blocks get where the driver has to stop
 FAILURES_BEFORE_STOP = 8  # distinct blocks; the rest of the work is saved before the run ends
 
 
@@ -87,6 +88,13 @@ class Execution:
             result = self.assembled(self._graph, self.stored)
             self._graph = self._next_graph(self._stages.send(result))
         return result
+
+    def settle(self, client: Client) -> None:
+        """Let the blocks that run now be stored; begin no other."""
+        try:
+            settle(client, SETTLE)
+        except Exception as error:  # whoever stops has no time for what fails now; blocks are redone
+            self.journal.event("unsettled", message=str(error))
 
     def _next_graph(self, stage: Stage | None) -> DurableGraph | None:
         if stage is None:
