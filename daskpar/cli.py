@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from daskpar import cli_verify
 from daskpar.errors import DaskparError, UsageError
 
 if TYPE_CHECKING:
@@ -302,6 +303,10 @@ def doctor(profile: ProfileOption = "local", as_json: JsonOption = False) -> Non
             typer.echo(finding.text())
     if any(finding.state == "fault" for finding in findings):
         raise typer.Exit(1)
+
+
+for verb in (cli_verify.verify, cli_verify.rerun):
+    app.command()(verb)
 
 
 def _replay(what: str, block: str, runs: Path | None) -> None:

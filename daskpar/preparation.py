@@ -18,7 +18,7 @@ from typing import Any
 
 from daskpar.analysis import Analysis, Where, analysis_names, load_analysis
 from daskpar.atomic import write_text
-from daskpar.changes import file_digest, refuse_changed_code, refuse_changed_recipe
+from daskpar.changes import file_digest, kept_in_use, refuse_changed_code, refuse_changed_recipe
 from daskpar.durable import digest_of
 from daskpar.errors import DaskparError, InputError, ProfileError, RecipeError, UsageError
 from daskpar.outputs import is_ours
@@ -175,7 +175,8 @@ def _checked(
     recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str], allow_code: bool
 ) -> tuple[Recipe, Analysis]:
     if allow_code:
-        _put_first(Path(recipe).parent if isinstance(recipe, str | Path) else Path.cwd())
+        folder = recipe.folder if isinstance(recipe, Recipe) else Path.cwd()
+        put_first(Path(recipe).parent if isinstance(recipe, str | Path) else folder)
     loaded = load_recipe(recipe, settings, allow_code)
     analysis = load_analysis(loaded.analysis, allow_code)
     with _located(loaded):
@@ -215,7 +216,7 @@ def reopen(
     """
     record = run.record
     if run.code.is_dir():
-        _put_first(run.code)
+        put_first(run.code)
     refuse_changed_recipe(run, record, as_begun)
     refuse_changed_code(run, record, as_begun)
     allow_code = bool(record["allow_code"])
@@ -237,17 +238,8 @@ def reopen(
             key="inputs",
         )
     if settings or profile is not None:
-        prepared = extend(prepared, **_kept_in_use(prepared, record))
+        prepared = extend(prepared, **kept_in_use(prepared.analysis, record, prepared.options))
     return prepared
-
-
-def _kept_in_use(prepared: Prepared, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that an analysis adds so that what an extended run has stored stays in use."""
-    analysis = prepared.analysis
-    if analysis.extended is None or analysis.options is None:
-        return {}
-    before = analysis.options.model_validate(record["recipe"]["options"])
-    return dict(analysis.extended(before, prepared.options))
 
 
 def extend(prepared: Prepared, **options: Any) -> Prepared:
@@ -408,7 +400,8 @@ def _write_beginning(prepared: Prepared, source: Any, allow_code: bool, settings
     )
 
 
-def _put_first(folder: Path) -> None:
+def put_first(folder: Path) -> None:
+    """Have modules of this folder imported before all others."""
     path = str(folder.absolute())
     if path in sys.path:
         sys.path.remove(path)

@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_monte_carlo.py [--samples 2e7] [--repeats 5] [--seconds 10] [--large 1e9]
 
 Every version draws from the same batches and streams, so they must agree before they are timed. ``--seconds``
-is the work of two workers against two plain pinned processes; ``--large`` the samples whose memory stands beside
-that of a million.
+is the work of two workers against two plain pinned processes, ``--large`` the samples whose memory is
+compared with that of a million.
 """
 
 import argparse
