@@ -215,7 +215,9 @@ def made_from_seed(inputs: Any) -> bool:
     """Whether some input is made from a seed."""
     if not isinstance(inputs, Mapping):
         return False
-    return inputs.get("synthetic") is not None or any(map(made_from_seed, inputs.values()))
+    if any(inputs.get(name) is not None for name in ("synthetic", "mask")):
+        return True
+    return any(map(made_from_seed, inputs.values()))
 
 
 def _differences(then: Any, now: Any) -> Iterator[Finding]:

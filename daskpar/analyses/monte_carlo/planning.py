@@ -178,8 +178,13 @@ def trial_of(record: Sequence[Any], chosen: Any, load: Callable[[str], Any]) -> 
             table = _table(record, chosen.columns)
             return FalseAlarm(table, chosen.lowest, chosen.highest, chosen.frequencies)
         case o.SurveyOptions():
-            return SurveyMask(tuple(map(_shape, chosen.areas)), tuple(map(_shape, chosen.holes)))
+            return mask_of(chosen.areas, chosen.holes)
     raise RecipeError(f"unknown trial {chosen!r}", "choose a kind", key="trial")
+
+
+def mask_of(areas: Sequence[Any], holes: Sequence[Any]) -> SurveyMask:
+    """Make the mask that options describe."""
+    return SurveyMask(tuple(map(_shape, areas)), tuple(map(_shape, holes)))
 
 
 def _shape(shape: Any) -> Box | Circle:
