@@ -1,4 +1,4 @@
-"""Random points in a survey mask, written once to the scratch folder of a run, as randoms of `correlation`."""
+"""Random points in a survey mask, written once to the scratch folder of a run: randoms of `correlation`."""
 
 from __future__ import annotations
 
