@@ -16,6 +16,7 @@ from typing import Any
 
 from daskpar import ledger
 from daskpar.durable import Durable
+from daskpar.provenance import cpu_kind
 from daskpar.stored_value import as_partial
 
 PREVIEW_LIMIT = 4096
@@ -34,11 +35,14 @@ class BlockWork:
     again : callable, optional
         Whether the running task was started before, on a worker that died. Then its record may be there
         already.
+    per_cpu : bool
+        Whether bits depend on the kind of CPU, so that records must carry it.
     """
 
     folder: str
     preview: Callable[[Any], Any] | None = None
     again: Callable[[], bool] | None = None
+    per_cpu: bool = False
 
     def __call__(self, durable: Durable, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Compute and store one block; return its receipt."""
@@ -48,7 +52,7 @@ class BlockWork:
             return self._receipt(durable, stored, started, None)
         partial = as_partial(durable(*args, **kwargs), durable.label)
         computed = time.time()
-        stored = ledger.store(self.folder, durable.key, partial)
+        stored = ledger.store(self.folder, durable.key, partial, cpu_kind() if self.per_cpu else "")
         preview = limited_preview(self.preview(partial)) if self.preview is not None else None
         return self._receipt(durable, stored, started, preview, computed - started)
 
@@ -67,6 +71,7 @@ class BlockWork:
             "pid": os.getpid(),
             "thread": threading.get_ident(),
             "preview": preview,
+            **({"cpu": stored.cpu} if self.per_cpu else {}),
         }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from daskpar import cli_verify
 from daskpar.errors import DaskparError, UsageError
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def logs(
             break
         time.sleep(0.5)
     for event, _ in handle.directory.events():
-        if event["event"] in ("failed", "damaged"):
+        if event["event"] in ("failed", "damaged", "warning"):
             typer.echo(f"{event['time']} {event['event']} {event.get('label', '')}: {event['message']}")
 
 
@@ -317,6 +318,10 @@ def doctor(
             typer.echo(finding.text())
     if any(finding.state == "fault" for finding in findings):
         raise typer.Exit(1)
+
+
+for verb in (cli_verify.verify, cli_verify.rerun):
+    app.command()(verb)
 
 
 def _replay(what: str, block: str, runs: Path | None) -> None:
@@ -407,6 +412,7 @@ def status_text(found: dict[str, Any]) -> str:
         )
     if found.get("error"):
         lines.append(f"error: {found['error']}")
+    lines += [f"warning: {warning}" for warning in found.get("warnings", ())]
     if found["state"] in ("interrupted", "failed", "cancelled"):
         lines.append(f"nothing stored is lost; go on with: daskpar resume {found['name']}")
     if found.get("dashboard") and found["state"] == "running":

@@ -84,4 +84,5 @@ ANALYSIS = Analysis(
     code=lambda options: [options.function],
     cost=cost,
     outputs=("table.ecsv",),
+    bits="per_cpu",  # of a user's function nothing better is known
 )
