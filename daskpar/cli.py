@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from daskpar.dashboard import verbs as watching
 from daskpar.errors import DaskparError, UsageError
 
 if TYPE_CHECKING:
@@ -311,6 +312,10 @@ def doctor(profile: ProfileOption = "local", as_json: JsonOption = False) -> Non
             typer.echo(finding.text())
     if any(finding.state == "fault" for finding in findings):
         raise typer.Exit(1)
+
+
+app.command()(watching.dashboard)
+app.command()(watching.report)
 
 
 def _replay(what: str, block: str, runs: Path | None) -> None:

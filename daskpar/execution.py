@@ -61,6 +61,7 @@ class Execution:
     journal: Journal
     stored: dict[str, Stored] = field(init=False)
     blocks: set[str] = field(default_factory=set)
+    memory: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.stored = self._read_ledger()
@@ -118,11 +119,14 @@ class Execution:
             raise type(failures[0])(faults=faults_of(failures))
 
     def _progress(self, missing: int) -> dict[str, int]:
-        return {"blocks_total": len(self.blocks), "blocks_done": len(self.blocks) - missing}
+        done = len(self.blocks) - missing
+        memory = sum(self.memory.values())
+        return {"blocks_total": len(self.blocks), "blocks_done": done, "memory_bytes": memory}
 
     def _note(self, receipt: dict[str, Any]) -> None:
         stored: Stored = receipt.pop("stored")
         self.stored[stored.key] = stored
+        self.memory[receipt["host"], receipt["pid"]] = receipt["memory_bytes"]
         self.journal.event("block", **receipt, digest=stored.digest)
 
     def _failure(self, error: BaseException, label: str) -> DaskparError:

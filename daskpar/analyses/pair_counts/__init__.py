@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from daskpar.analyses.pair_counts.preview import preview
 from daskpar.analysis import Analysis, Where
 from daskpar.errors import RecipeError
 from daskpar.inputs.synthetic_catalogs import SyntheticCatalog
@@ -205,6 +206,8 @@ ANALYSIS = Analysis(
     open_inputs=open_samples,
     identity=lambda record: record.identity(),
     cost=cost,
+    preview=preview,
+    panel="daskpar.dashboard.pairs_panel:pairs_panel",
     plot=_plot,
     outputs=("correlation.ecsv", "correlation.png"),
 )

@@ -1,0 +1,149 @@
+"""The Science panel of `image_stats`: the combined image as it fills, its histogram, what was rejected."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskpar.dashboard.plots import Bars, Curve, Picture, Plot
+
+Floats = NDArray[np.float64]
+MOST_ROWS = 1024
+_ROWS = re.compile(r"combine rows (\d+):(\d+)$")
+_FRAMES = re.compile(r"statistics of frames (\d+):(\d+)$")
+
+
+def image_panel(receipts: Sequence[Mapping[str, Any]], state: dict[str, Any]) -> list[Plot]:
+    """Add receipts to the canvas and return what is to be shown; see `daskpar.dashboard.science`."""
+    canvas: Canvas = state.setdefault("canvas", Canvas(state["planned"].get("rows", 0)))
+    levels: dict[int, tuple[float, float]] = state.setdefault("levels", {})
+    for receipt in receipts:
+        if found := _ROWS.match(receipt["label"]):
+            canvas.add(int(found[1]), receipt["preview"])
+        elif found := _FRAMES.match(receipt["label"]):
+            values = zip(*receipt["preview"].values(), strict=True)
+            levels |= {int(found[1]) + k: pair for k, pair in enumerate(values)}
+    plots = canvas.plots()
+    if levels:
+        frames = sorted(levels)
+        middle, spread = (np.array([levels[frame][k] for frame in frames]) for k in (0, 1))
+        plots.append(
+            Curve("Sky of each frame: clipped median ± clipped standard deviation", np.array(frames, float),
+                  middle, error=spread, x_label="frame", y_label="level", line=False)
+        )  # fmt: skip
+    return plots
+
+
+class Canvas:
+    """The combined image in squares, filled by the previews of its bands.
+
+    Parameters
+    ----------
+    rows : int
+        Of the whole image; 0 where unknown: then it grows.
+    """
+
+    def __init__(self, rows: int = 0) -> None:
+        self.rows, self.columns, self.factor = rows, 0, 0
+        self._sums = self._weights = np.zeros((0, 0))
+        self.used = self.low = self.high = 0
+        self._bands: dict[int, tuple[int, int, int, int]] = {}
+
+    def add(self, start: int, preview: Mapping[str, Any]) -> None:
+        """Put a band that starts at row `start` where it belongs."""
+        rows, columns = preview["shape"]
+        if not self.factor:
+            self.columns = columns
+            self.factor = preview["factor"]
+            while self.rows // self.factor > MOST_ROWS:
+                self.factor *= 2
+        self._hold(start + rows)
+        values, size = decoded(preview), preview["factor"]
+        # The middle of a square says where it goes: bands need not begin at a square's edge.
+        y, x = (_middles(length, size) for length in (rows, columns))
+        weights = np.outer(_sides(rows, size), _sides(columns, size)) * np.isfinite(values)
+        repeat = max(1, size // self.factor)  # squares of this band may be larger than those of the canvas
+        for dy in range(repeat):
+            for dx in range(repeat):
+                self._deposit(start + y, x, values, weights, (dy, dx), repeat, size)
+        self._bands[start] = (start + rows, preview["used"], preview["low"], preview["high"])
+        self.used, self.low, self.high = (sum(band[k] for band in self._bands.values()) for k in (1, 2, 3))
+
+    def _deposit(
+        self, y: Any, x: Any, values: Floats, weights: Floats, part: tuple[int, int], repeat: int, size: int
+    ) -> None:
+        shift = [(number + 0.5) / repeat * size - size / 2 for number in part]
+        at_y = np.minimum(((y + shift[0]) // self.factor).astype(int), len(self._sums) - 1)
+        at_x = np.minimum(((x + shift[1]) // self.factor).astype(int), self._sums.shape[1] - 1)
+        where = (at_y[:, None], at_x[None, :])
+        np.add.at(self._sums, where, np.where(weights > 0, values, 0.0) * weights)
+        np.add.at(self._weights, where, weights)
+
+    def _hold(self, rows: int) -> None:
+        self.rows = max(self.rows, rows)
+        shape = (-(-self.rows // self.factor), -(-self.columns // self.factor))
+        if shape != self._sums.shape:
+            for name in ("_sums", "_weights"):
+                old, new = getattr(self, name), np.zeros(shape)
+                new[: len(old)] = old if old.size else 0.0
+                setattr(self, name, new)
+
+    def image(self) -> Floats:
+        """Return the means of the squares, NaN where nothing is yet."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.where(self._weights > 0, self._sums / self._weights, np.nan))
+
+    def rejected(self) -> tuple[Floats, Floats]:
+        """Return the middle row of each band and the share of its values that was rejected."""
+        bands = [(start, *self._bands[start]) for start in sorted(self._bands)]
+        rows = np.array([(start + stop) / 2 for start, stop, *_ in bands])
+        share = np.array([(low + high) / max(used + low + high, 1) for *_, used, low, high in bands])
+        return rows, share
+
+    def plots(self) -> list[Plot]:
+        """Return the image, its histogram and the rejected share by band."""
+        if not self.factor:
+            return []
+        image = self.image()
+        done = float(np.isfinite(image).mean())
+        total = max(self.used + self.low + self.high, 1)
+        extent = (self.columns, self.rows)
+        rows, share = self.rejected()
+        lost = f"Rejected: {self.low / total:.3%} low, {self.high / total:.3%} high"
+        return [
+            Picture(
+                f"Combined image, {done:.0%} of it so far", image, extent=extent, x_label="x", y_label="y"
+            ),
+            _histogram(image),
+            Curve(lost, rows, 100 * share, x_label="row", y_label="rejected [%]", line=False),
+        ]
+
+
+def decoded(preview: Mapping[str, Any]) -> Floats:
+    """Return the squares of a preview as an image."""
+    shape = [-(-length // preview["factor"]) for length in preview["shape"]]
+    pixels = np.frombuffer(base64.b64decode(preview["pixels"]), "<f2").astype(np.float64)
+    return np.asarray(pixels.reshape(shape) * preview["scale"] + preview["middle"])
+
+
+def _middles(length: int, size: int) -> Floats:
+    starts = np.arange(0, length, size)
+    return np.asarray((starts + np.minimum(starts + size, length)) / 2)
+
+
+def _sides(length: int, size: int) -> Floats:
+    starts = np.arange(0, length, size)
+    return np.asarray(np.minimum(size, length - starts), np.float64)
+
+
+def _histogram(image: Floats) -> Bars:
+    finite = image[np.isfinite(image)]
+    low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
+    edges = np.linspace(low, high if high > low else low + 1.0, 61)
+    counts, _ = np.histogram(finite, edges)
+    return Bars("Histogram of the image", edges, counts.astype(float), x_label="value", y_label="squares")
