@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,26 +64,15 @@ class Canvas:
             while self.rows // self.factor > MOST_ROWS:
                 self.factor *= 2
         self._hold(start + rows)
-        values, size = decoded(preview), preview["factor"]
-        # The middle of a square says where it goes: bands need not begin at a square's edge.
-        y, x = (_middles(length, size) for length in (rows, columns))
-        weights = np.outer(_sides(rows, size), _sides(columns, size)) * np.isfinite(values)
-        repeat = max(1, size // self.factor)  # squares of this band may be larger than those of the canvas
-        for dy in range(repeat):
-            for dx in range(repeat):
-                self._deposit(start + y, x, values, weights, (dy, dx), repeat, size)
+        values = decoded(preview)
+        known = np.isfinite(values)
+        down = shares(start, rows, preview["factor"], self.factor)
+        across = shares(0, columns, preview["factor"], self.factor)
+        here = slice(start // self.factor, start // self.factor + len(down))
+        self._sums[here] += down @ np.where(known, values, 0.0) @ across.T
+        self._weights[here] += down @ known.astype(np.float64) @ across.T
         self._bands[start] = (start + rows, preview["used"], preview["low"], preview["high"])
         self.used, self.low, self.high = (sum(band[k] for band in self._bands.values()) for k in (1, 2, 3))
-
-    def _deposit(
-        self, y: Any, x: Any, values: Floats, weights: Floats, part: tuple[int, int], repeat: int, size: int
-    ) -> None:
-        shift = [(number + 0.5) / repeat * size - size / 2 for number in part]
-        at_y = np.minimum(((y + shift[0]) // self.factor).astype(int), len(self._sums) - 1)
-        at_x = np.minimum(((x + shift[1]) // self.factor).astype(int), self._sums.shape[1] - 1)
-        where = (at_y[:, None], at_x[None, :])
-        np.add.at(self._sums, where, np.where(weights > 0, values, 0.0) * weights)
-        np.add.at(self._weights, where, weights)
 
     def _hold(self, rows: int) -> None:
         self.rows = max(self.rows, rows)
@@ -131,14 +121,17 @@ def decoded(preview: Mapping[str, Any]) -> Floats:
     return np.asarray(pixels.reshape(shape) * preview["scale"] + preview["middle"])
 
 
-def _middles(length: int, size: int) -> Floats:
-    starts = np.arange(0, length, size)
-    return np.asarray((starts + np.minimum(starts + size, length)) / 2)
+@lru_cache(maxsize=64)
+def shares(start: int, length: int, size: int, factor: int) -> Floats:
+    """Return how many pixels each interval of the canvas has in common with each square, along one axis.
 
-
-def _sides(length: int, size: int) -> Floats:
-    starts = np.arange(0, length, size)
-    return np.asarray(np.minimum(size, length - starts), np.float64)
+    Squares of `size` pixels begin at pixel `start`, intervals of `factor` pixels at pixel 0; of shape
+    (intervals that are met, squares).
+    """
+    pixels = np.arange(start, start + length)
+    found = np.zeros(((start + length - 1) // factor - start // factor + 1, -(-length // size)))
+    np.add.at(found, (pixels // factor - start // factor, (pixels - start) // size), 1.0)
+    return found
 
 
 def _histogram(image: Floats) -> Bars:
