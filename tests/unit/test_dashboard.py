@@ -24,7 +24,8 @@ from daskpar.rundir import EMPTY_STATE, RunDirectory
 
 BLOCK = {
     "event": "block", "time": "2026-01-01T00:00:00+00:00", "label": "batches 0-0", "started": 1.0,
-    "total_seconds": 1.0, "seconds": 1.0, "host": "n", "pid": 1, "thread": 1, "bytes": 1, "memory_bytes": 10**9,
+    "total_seconds": 1.0, "seconds": 1.0, "host": "n", "pid": 1, "thread": 1, "bytes": 1,
+    "memory_bytes": 10**9,
     "preview": {"count": 100, "mean": [3.0], "second": [50.0]},
 }  # fmt: skip
 NASTY = "<script>alert(1)</script>"
