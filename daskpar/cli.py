@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from daskpar import cli_verify
+from daskpar.dashboard import verbs as watching
 from daskpar.errors import DaskparError, UsageError
 
 if TYPE_CHECKING:
@@ -320,7 +321,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-for verb in (cli_verify.verify, cli_verify.rerun):
+for verb in (watching.dashboard, watching.report, cli_verify.verify, cli_verify.rerun):
     app.command()(verb)
 
 
