@@ -17,7 +17,7 @@ from typing import Any
 from daskpar import ledger
 from daskpar.durable import Durable
 from daskpar.provenance import cpu_kind
-from daskpar.stored_value import as_partial
+from daskpar.stored_value import as_partial, load
 
 PREVIEW_LIMIT = 4096
 
@@ -49,7 +49,7 @@ class BlockWork:
         started = time.time()
         stored = ledger.find(self.folder, durable.key) if self.again is not None and self.again() else None
         if stored is not None:
-            return self._receipt(durable, stored, started, self._preview(stored))
+            return self._receipt(durable, stored, started, self._preview(load(stored)))
         partial = as_partial(durable(*args, **kwargs), durable.label)
         computed = time.time()
         stored = ledger.store(self.folder, durable.key, partial, cpu_kind() if self.per_cpu else "")
