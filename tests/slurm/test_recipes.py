@@ -12,6 +12,15 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 
 
+# Features that processors of other nodes may lack.
+OLDER_CPU = {
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL",
+    "NUMBA_CPU_NAME": "haswell",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+HASHES = {}
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_same_bits_everywhere(slurm, tmp_path, name):
     site = Site(slurm, tmp_path)
@@ -39,4 +48,17 @@ def test_same_bits_everywhere(slurm, tmp_path, name):
     on_slurm = site.wait(timeout=300)
     found = {run["profile"]: (run["state"], run["result_hash"]) for run in (local, under_mpi, on_slurm)}
     assert found == dict.fromkeys(("local", "mpi", "slurm"), ("done", local["result_hash"]))
+    HASHES[name] = local["result_hash"]
+    slurm.wait_until_empty(90)
+
+
+@pytest.mark.parametrize("name", ["image_stats", "monte_carlo_pi", "pair_counts_box"])
+def test_same_bits_on_an_older_cpu(slurm, tmp_path, name):
+    site = Site(slurm, tmp_path)
+    site.profile(memory="1500 MB", driver={"mode": "here"})
+    recipe = str(ROOT / "recipes" / f"{name}.yaml")
+    expected = HASHES.get(name) or site.json("run", recipe, "--runs", "local")["result_hash"]
+    site.environment.update(OLDER_CPU)
+    done = site.json("submit", recipe, "-p", "site.yaml")
+    assert done["result_hash"] == expected
     slurm.wait_until_empty(90)

@@ -1,13 +1,14 @@
 """Runs on a real Slurm: submit, leave, come back; the bits of a local run; ends in good order."""
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
 
 import psutil
 import pytest
-from site_of import Site
+from site_of import ROOT, Site
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
 
@@ -199,6 +200,40 @@ def test_all_in_one_allocation(site):
     assert status["state"] == "done"
     assert len({job for _, job in site.computed()}) == 1
     assert status["result_hash"] == site.local_hash()
+
+
+@pytest.mark.parametrize("launcher", [["mpiexec"], ["srun", "--mpi=pmi2"]])
+def test_mpi_ranks_in_one_job(site, launcher):
+    pytest.importorskip("mpi4py", reason="mpi4py is not installed")
+    site.environment["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), site.environment["PATH"]])
+    mpi = {"kind": "mpi", "batch": "slurm", "launcher": launcher[0], "launcher_options": launcher[1:]}
+    site.profile(**mpi, driver=None)
+    assert site.submit()["state"] == "pending"
+    status = site.wait()
+    assert status["state"] == "done"
+    assert len({job for _, job in site.computed()}) == 1
+    assert status["result_hash"] == site.local_hash()
+
+
+def test_a_class_of_dask_jobqueue(site):
+    """What a site without a profile kind of its own would use."""
+    options = {"cores": 1, "memory": "600MB", "processes": 1, "walltime": "00:10:00", "queue": "main"}
+    keep = {"kind": "class", "path": "dask_jobqueue.SLURMCluster", "workers": 2, "interface": "lo"}
+    (site.folder / "site.yaml").write_text(json.dumps({**keep, "options": options}))
+    status = site.submit()
+    assert status["state"] == "done"
+    assert len({job for _, job in site.computed()}) == 2
+    assert status["result_hash"] == site.local_hash()
+
+
+def test_doctor_tries_a_job(site):
+    found = site.json("doctor", "-p", "site.yaml")
+    assert [one["what"] for one in found if one["state"] == "fault"] == []
+    assert any("workers on" in one["what"] and "computed after" in one["what"] for one in found)
+    assert any("ssh -N -L" in one["what"] for one in found)
+    site.daskpar("doctor", "--write", "mine.yaml")
+    assert "partition: main" in (site.folder / "mine.yaml").read_text()
+    site.daskpar("validate", str(ROOT / "recipes" / "map.yaml"), "-p", "./mine.yaml")
 
 
 def test_a_driver_in_the_foreground(site):
