@@ -113,6 +113,7 @@ def drive(prepared: Prepared) -> Result:
     run = prepared.run
     with run.lease.hold() as lost:
         (run.path / "cancel").unlink(missing_ok=True)
+        sweep_keys(run.path.parent)
         before = run.read_state()
         state = {**EMPTY_STATE, "name": run.name, "state": "running", "profile": prepared.profile.kind,
                  "started": before.get("started") or now(), "path": str(run.path),
@@ -133,6 +134,14 @@ def drive(prepared: Prepared) -> Result:
                     )
                 raise
     return Result(run)
+
+
+def sweep_keys(runs: Path) -> None:
+    """Remove the keys of runs whose driver was killed before it could do so."""
+    for folder in runs.glob("*/keys"):
+        found = RunDirectory(folder.parent)
+        if not found.lease.is_held() and found.read_state()["state"] != "pending":
+            found.remove_keys()
 
 
 NO_CLUSTER: dict[str, Any] = {"dashboard": None, "workers": 0, "queue": None}

@@ -125,6 +125,7 @@ class Run:
         elif driver is not None:
             self._cancel_process(driver, timeout)
         self._cancel_worker_jobs()
+        self.directory.remove_keys()
         state = self.directory.read_state()
         if state["state"] not in ENDED:
             ended = {"state": "cancelled", "ended": now(), "error": "cancelled", "workers": 0, "queue": None}

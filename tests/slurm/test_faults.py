@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 
 import pytest
 from site_of import Site
@@ -130,3 +131,69 @@ def test_the_driver_is_requeued(slurm, tmp_path):
     status = site.wait(lambda status: status["state"] == "done", timeout=180)
     assert status["result_hash"] == site.local_hash()
     assert len(site.computed()) <= 40 + 4
+
+
+def test_a_block_that_kills_its_worker(slurm, tmp_path):
+    """It is tried four times, named, and the rest is saved."""
+    site = Site(slurm, tmp_path, poison=5)
+    site.profile(driver={"mode": "here"})
+    said = site.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=4)
+    assert '{"x": 5}' in said
+    assert "ended its worker 4 times" in said
+    assert site.status()["blocks_done"] == 31
+    slurm.wait_until_empty(90)
+
+
+def test_ctrl_c_cancels_the_jobs(slurm, tmp_path):
+    site = Site(slurm, tmp_path, blocks=60, seconds=0.5)
+    site.profile(driver={"mode": "here"})
+    following = site.start("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code")
+    site.wait(some_done)
+    following.send_signal(signal.SIGINT)
+    assert following.wait(60) == 130
+    slurm.wait_until_empty(30)
+    assert site.status()["state"] == "interrupted"
+    assert not (run_of(site) / "keys").exists()
+
+
+def test_a_second_driver_is_refused(slurm, tmp_path):
+    site = Site(slurm, tmp_path, blocks=60, seconds=0.5)
+    site.submit()
+    assert "already" in site.daskpar("resume", "last", code=2)
+    site.wait(some_done)
+    assert "already" in site.daskpar("resume", "last", code=2)
+    assert "another driver runs it" in site.daskpar("resume", "last", "-p", "local", code=2)
+    site.daskpar("cancel", "last")
+    slurm.wait_until_empty(30)
+
+
+def test_worker_jobs_reach_their_walltime(slurm, tmp_path):
+    site = Site(slurm, tmp_path, blocks=160, seconds=1)
+    site.profile(walltime="00:01:00")
+    site.submit()
+    status = site.wait(timeout=300)
+    assert status["state"] == "done"
+    assert len({job for _, job in site.computed()}) >= 3
+    assert len(site.computed()) <= 160 + 4  # what ran when a job ended
+
+
+def test_the_controller_is_down(site):
+    site.environment["SLURM_CONF"] = "/nowhere/slurm.conf"
+    said = site.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=4)
+    assert "Traceback" not in said
+    assert "/nowhere/slurm.conf" in said
+
+
+def test_the_driver_is_cancelled_by_hand(slurm, tmp_path):
+    """With scancel, not with our own verb: no job stays, and the run goes on."""
+    site = Site(slurm, tmp_path, blocks=40, seconds=0.5)
+    site.submit()
+    site.wait(some_done)
+    slurm.run("scancel", driver_of(site))
+    status = site.wait()
+    assert status["state"] in ("interrupted", "cancelled")
+    slurm.wait_until_empty(90)
+    before = len(site.computed())
+    site.daskpar("resume", "last", "--follow")
+    assert len(site.computed()) - before <= 40 - status["blocks_done"] + 2
+    assert site.status()["result_hash"] == site.local_hash()
