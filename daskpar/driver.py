@@ -20,7 +20,7 @@ from daskpar.clusters import Place, opener
 from daskpar.errors import ClusterError, DaskparError
 from daskpar.execution import Execution
 from daskpar.journal import Journal
-from daskpar.launching import is_job, launch
+from daskpar.launching import cancel_worker_jobs, is_job, launch
 from daskpar.preparation import Prepared, begin, extend, reopen
 from daskpar.result import Result
 from daskpar.rundir import EMPTY_STATE, RunDirectory, now
@@ -118,9 +118,9 @@ def drive(prepared: Prepared) -> Result:
         state = {**EMPTY_STATE, "name": run.name, "state": "running", "profile": prepared.profile.kind,
                  "started": before.get("started") or now(), "path": str(run.path),
                  "links": before.get("links", [])}  # fmt: skip
-        with Journal(run, state, lost).kept() as journal, stops_raise():
+        with Journal(run, state, lost).kept() as journal, stops_raise() as out_of_time:
             try:
-                _work(prepared, journal)
+                _work(prepared, journal, out_of_time)
             except OutOfTime:
                 _hand_over(prepared, journal)
                 raise
@@ -147,14 +147,13 @@ def sweep_keys(runs: Path) -> None:
 NO_CLUSTER: dict[str, Any] = {"dashboard": None, "workers": 0, "queue": None}
 
 
-def _work(prepared: Prepared, journal: Journal) -> None:
+def _work(prepared: Prepared, journal: Journal, out_of_time: threading.Event) -> None:
     execution = Execution(prepared, journal)
     if not journal.state["links"]:
         journal.update(links=[journal.state["blocks_done"]])
     profile = prepared.profile
     clock = time.monotonic()
-    stopped = threading.Event()  # this job runs out of time, and another will go on
-    place = Place(prepared.run.path, journal.update, stopped.is_set)
+    place = Place(prepared.run.path, journal.update, handed_over=out_of_time.is_set)
     with opener(profile.kind)(profile, place) as client:
         link = client.dashboard_link if getattr(profile, "dashboard", True) else None
         journal.update(dashboard=link, workers=len(client.scheduler_info()["workers"]))
@@ -162,7 +161,6 @@ def _work(prepared: Prepared, journal: Journal) -> None:
         try:
             dataset = execution.run(client)
         except OutOfTime:
-            stopped.set()
             execution.settle(client)
             raise
         journal.event("assemble")
@@ -192,6 +190,8 @@ def _hand_over(prepared: Prepared, journal: Journal) -> None:
         launch(prepared.run, prepared.profile, after=os.environ.get("SLURM_JOB_ID", ""))
     except ClusterError as error:
         journal.update(ended=now(), links=[], **NO_CLUSTER, **_ending(error, prepared.run))
+        cancel_worker_jobs(prepared.run)
+        prepared.run.remove_keys()
         raise
     journal.event("handed over", blocks_done=state["blocks_done"], reason=reason)
     journal.update(state="pending", links=links, **NO_CLUSTER)

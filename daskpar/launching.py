@@ -111,6 +111,18 @@ def launched(run: RunDirectory) -> dict[str, Any] | None:
         return None
 
 
+def cancel_worker_jobs(run: RunDirectory) -> None:
+    """End what a driver left in the queue that died, or that meant to hand over."""
+    path = run.path / "jobs.json"
+    try:
+        jobs = set(json.loads(path.read_text()).values())
+    except (OSError, ValueError):
+        return
+    if jobs:
+        slurm_commands.cancel_for_good(jobs)
+    path.unlink(missing_ok=True)
+
+
 def _driver_script(profile: SlurmProfile | Any, name: str, path: str) -> str:
     longest = None
     if profile.driver.walltime is None:

@@ -86,7 +86,7 @@ def test_worker_jobs_that_are_refused(site, change):
     status = site.wait()
     assert status["state"] == "failed"
     assert status["exit_code"] == 4
-    assert "sbatch refused the job" in status["error"]
+    assert "sbatch refused the job" in status["error"] or "Slurm says PartitionConfig" in status["error"]
     site.slurm.wait_until_empty(30)
 
 
@@ -118,7 +118,7 @@ def test_a_node_goes_down(slurm, tmp_path):
     try:
         status = site.wait()
     finally:
-        slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
+        slurm.wake(node)
     assert status["state"] == "done"
     assert len(site.computed()) <= 40 + 2
 
