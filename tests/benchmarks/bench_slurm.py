@@ -1,10 +1,10 @@
-"""What a queue costs: a private Slurm of two nodes here against local workers. Needs root and Slurm.
+"""What a queue costs: a private Slurm of two nodes here against local workers; needs root and Slurm.
 
     python tests/benchmarks/bench_slurm.py [--repeats 3] [--blocks 120]
 
 Blocks of 1 s on two one-core workers, on Slurm and local in turn: seconds from the first block's begin to the
-last receipt, and their ratio; seconds that `submit` takes; seconds from the start of the first worker's job to
-the first block; TLS against none and the ledger against none, in local runs.
+last receipt, and their ratio; seconds that `submit` takes; seconds from the start of the first worker's job
+to the first block.
 """
 
 from __future__ import annotations
