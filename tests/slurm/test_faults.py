@@ -44,9 +44,9 @@ def test_the_driver_reaches_its_walltime(slurm, tmp_path):
 def test_a_chain_whose_workers_never_start_ends(slurm, tmp_path):
     """Worker jobs that wait are kept from link to link; three links without a block are enough."""
     site = Site(slurm, tmp_path)
-    site.profile(cores=2)
+    site.profile(cores=2, driver={"walltime": "00:10:00", "memory": "500 MB"})
     blockers = [
-        slurm.run("sbatch", "--parsable", f"--nodelist={node}", f"--cpus-per-task={cpus}", "--mem=100",
+        slurm.run("sbatch", "--parsable", f"--nodelist={node}", f"--cpus-per-task={cpus}", "--mem=100", "--time=50",
                   "--output=/dev/null", "--wrap=sleep 600").stdout.strip()
         for node, cpus in (("n1", 1), ("n2", 2))
     ]  # fmt: skip
