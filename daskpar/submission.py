@@ -191,7 +191,7 @@ class Run:
             found = slurm_commands.queue().get(started["job"])
         except ClusterError:  # silence says nothing about the job
             found = slurm_commands.Job("UNKNOWN", "Slurm does not answer")
-        return None if found is None or found.state == "COMPLETING" else (started["job"], found)
+        return None if found is None else (started["job"], found)
 
     def _driver_lives(self) -> bool:
         started = self._process()
