@@ -157,7 +157,10 @@ def _start(run: RunDirectory, profile: Profile) -> int:
 def _environment(profile: Profile) -> dict[str, str]:
     """Return our environment; a launcher that is on no path may lie beside our interpreter."""
     path = os.environ.get("PATH", os.defpath)
-    own = WITHOUT_NETWORK if profile.kind == "mpi" and on_one_host(profile) else {}
+    own: dict[str, str] = {}
+    if profile.kind == "mpi":
+        named = profile.interface
+        own = WITHOUT_NETWORK if on_one_host(profile) else {"UCX_NET_DEVICES": named} if named else {}
     return {**own, **os.environ, "PATH": os.pathsep.join([path, os.path.dirname(sys.executable)])}
 
 

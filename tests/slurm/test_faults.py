@@ -46,8 +46,8 @@ def test_a_chain_whose_workers_never_start_ends(slurm, tmp_path):
     site = Site(slurm, tmp_path)
     site.profile(cores=2, driver={"walltime": "00:10:00", "memory": "500 MB"})
     blockers = [
-        slurm.run("sbatch", "--parsable", f"--nodelist={node}", f"--cpus-per-task={cpus}", "--mem=100", "--time=50",
-                  "--output=/dev/null", "--wrap=sleep 600").stdout.strip()
+        slurm.run("sbatch", "--parsable", f"--nodelist={node}", f"--cpus-per-task={cpus}", "--mem=100",
+                  "--time=50", "--output=/dev/null", "--wrap=sleep 600").stdout.strip()
         for node, cpus in (("n1", 1), ("n2", 2))
     ]  # fmt: skip
     try:
