@@ -158,11 +158,15 @@ def _work(prepared: Prepared, journal: Journal, out_of_time: threading.Event) ->
         link = client.dashboard_link if getattr(profile, "dashboard", True) else None
         journal.update(dashboard=link, workers=len(client.scheduler_info()["workers"]))
         journal.event("cluster", seconds=time.monotonic() - clock)
+        # The workers import their kernels now; meanwhile this thread has nothing to do.
+        early = threading.Thread(target=outputs.import_early, args=(prepared.recipe.outputs,), daemon=True)
+        early.start()
         try:
             dataset = execution.run(client)
         except OutOfTime:
             execution.settle(client)
             raise
+        early.join()
         journal.event("assemble")
         result_hash = dataset_store.save(dataset, prepared.run.dataset)
         written = _write_outputs(prepared, result_hash, journal.state["started"])
