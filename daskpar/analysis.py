@@ -90,6 +90,10 @@ class Analysis:
         ``plot(dataset, figure)`` draws the result on a matplotlib figure for ``.png`` outputs.
     preview : callable, optional
         ``preview(partial)`` gives at most 4 kB of JSON for the receipt of a block, for watchers.
+    panel : callable or str, optional
+        ``panel(receipts, state)`` gives the plots of the dashboard's Science page from receipts that are new,
+        keeping in `state` what it made of earlier ones; or where it is found, as ``module:function``. See
+        `daskpar.dashboard.science`.
     cost : callable, optional
         ``cost(record, options)`` gives what ``daskpar plan`` shows: opens, bytes, the memory of a task,
         seconds of one core; keys end in ``_bytes`` or ``_seconds``. A ``task_memory_bytes`` above what a
@@ -127,6 +131,7 @@ class Analysis:
     select: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     plot: Callable[[Any, Any], None] | None = None
     preview: Callable[[Any], Any] | None = None
+    panel: Callable[[Any, dict[str, Any]], Any] | str | None = None
     cost: Callable[[Any, Any], Any] | None = None
     code: Callable[[Any], list[str]] | None = None
     code_arguments: int | Callable[[Any], int] = 1

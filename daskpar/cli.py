@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from daskpar import cli_verify
+from daskpar.dashboard import verbs as watching
 from daskpar.errors import DaskparError, UsageError
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def resume(
     if handle is None:
         _go_on(directory, profile, settings, as_begun, as_json)
     else:
-        _follow_or_leave(handle, follow, as_json)
+        _follow_or_leave(handle, follow or not handle.is_job, as_json)
 
 
 @app.command()
@@ -291,10 +292,25 @@ def clean(
 
 
 @app.command()
-def doctor(profile: ProfileOption = "local", as_json: JsonOption = False) -> None:
-    """Show what works here, and what to do about what does not."""
+def doctor(
+    profile: ProfileOption = "local",
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="FILE", help="Write a profile to start from, and no more."),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what works here, and what to do about what does not; workers of the profile are tried for real."""
     from daskpar.doctor import examine
 
+    if write is not None:
+        from daskpar.atomic import write_text
+        from daskpar.trial import starting_profile
+
+        write_text(write, starting_profile(), overwrite)
+        typer.echo(f"{write} is ready; next: daskpar doctor -p {write}")
+        return
     findings = examine(profile)
     if as_json:
         typer.echo(json.dumps([finding.data() for finding in findings]))
@@ -305,7 +321,7 @@ def doctor(profile: ProfileOption = "local", as_json: JsonOption = False) -> Non
         raise typer.Exit(1)
 
 
-for verb in (cli_verify.verify, cli_verify.rerun):
+for verb in (watching.dashboard, watching.report, cli_verify.verify, cli_verify.rerun):
     app.command()(verb)
 
 

@@ -140,6 +140,8 @@ NO_CLUSTER: dict[str, Any] = {"dashboard": None, "workers": 0, "queue": None}
 
 def _work(prepared: Prepared, journal: Journal) -> None:
     execution = Execution(prepared, journal)
+    if not journal.state["links"]:
+        journal.update(links=[journal.state["blocks_done"]])
     profile = prepared.profile
     clock = time.monotonic()
     stopped = threading.Event()  # this job runs out of time, and another will go on

@@ -67,6 +67,7 @@ class Execution:
     stored: dict[str, Stored] = field(init=False)
     blocks: set[str] = field(default_factory=set)
     cpus: set[str] = field(default_factory=set)
+    memory: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.stored = self._read_ledger()
@@ -134,7 +135,9 @@ class Execution:
             raise type(failures[0])(faults=faults_of(failures))
 
     def _progress(self, missing: int) -> dict[str, int]:
-        return {"blocks_total": len(self.blocks), "blocks_done": len(self.blocks) - missing}
+        done = len(self.blocks) - missing
+        memory = sum(self.memory.values())
+        return {"blocks_total": len(self.blocks), "blocks_done": done, "memory_bytes": memory}
 
     def _note(self, receipt: dict[str, Any]) -> None:
         # Not popped: with threads for workers, the receipt is the very dict that dependent tasks are given.
@@ -142,6 +145,7 @@ class Execution:
         self.stored[stored.key] = stored
         told = {name: value for name, value in receipt.items() if name != "stored"}
         self.journal.event("block", **told, digest=stored.digest)
+        self.memory[receipt["host"], receipt["pid"]] = receipt["memory_bytes"]
         self._note_cpu(receipt.get("cpu", ""), str(receipt["host"]))
 
     def _note_cpu(self, cpu: str, host: str) -> None:

@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +17,22 @@ from daskpar import lease
 from daskpar.atomic import write_text
 from daskpar.clusters import slurm_commands
 from daskpar.clusters.interfaces import chosen_interface
-from daskpar.clusters.worker_jobs import PARTS, driver_script, mpi_command, mpi_script, worker_script
+from daskpar.clusters.worker_jobs import (
+    PARTS,
+    driver_script,
+    mpi_command,
+    mpi_script,
+    on_one_host,
+    worker_script,
+)
 
 if TYPE_CHECKING:
     from daskpar.profile import MpiProfile, Profile, SlurmProfile
     from daskpar.rundir import RunDirectory
+
+
+# What keeps MPI's own sockets closed where shared memory is enough.
+WITHOUT_NETWORK = {"UCX_TLS": "sm,self", "OMPI_MCA_btl": "self,sm"}
 
 
 def is_job(profile: Profile) -> bool:
@@ -127,17 +137,16 @@ def _start(run: RunDirectory, profile: Profile) -> int:
     with open(run.logs / "driver.log", "ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            env=_environment(command),
+            env=_environment(profile),
         )  # fmt: skip
     return process.pid
 
 
-def _environment(command: Sequence[str]) -> dict[str, str]:
-    """Return our environment; for a launcher of MPI, with the folder of our interpreter on the path."""
-    folder = os.path.dirname(sys.executable)
-    if command[0] == sys.executable:
-        return dict(os.environ)
-    return {**os.environ, "PATH": os.pathsep.join([folder, os.environ.get("PATH", "")])}
+def _environment(profile: Profile) -> dict[str, str]:
+    """Return our environment; a launcher that is on no path may lie beside our interpreter."""
+    path = os.environ.get("PATH", os.defpath)
+    own = WITHOUT_NETWORK if profile.kind == "mpi" and on_one_host(profile) else {}
+    return {**own, **os.environ, "PATH": os.pathsep.join([path, os.path.dirname(sys.executable)])}
 
 
 def _make_keys(profile: MpiProfile, run: RunDirectory) -> None:

@@ -6,6 +6,7 @@ behind it is no longer what it was.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -357,6 +358,13 @@ def refuse_large_blocks(prepared: Prepared) -> None:
         )
 
 
+def _planned(prepared: Prepared) -> Any:
+    """Return what the analysis says of the cost, as JSON, for watchers."""
+    cost = prepared.analysis.cost
+    found = {} if cost is None else cost(prepared.record, prepared.options)
+    return json.loads(json.dumps(found, default=str))
+
+
 def _remove_if_empty(folder: Path) -> None:
     try:
         folder.rmdir()
@@ -387,6 +395,7 @@ def _write_beginning(prepared: Prepared, source: Any, allow_code: bool, settings
             "input": identity_digest(prepared),
             "code": {name: {"file": str(file), "sha256": file_digest(file)} for name, file in code.items()},
             "settings": list(settings),
+            "planned": _planned(prepared),
             "provenance": provenance(
                 recipe.dump(),
                 recipe.digest(),

@@ -87,6 +87,25 @@ class Run:
                 raise TimeoutError(f"{self.name} is {status['state']} after {timeout} s")
             time.sleep(JOB_POLL if self.is_job else POLL)
 
+    def watch(self, timeout: float | None = None) -> dict[str, Any]:
+        """Show the progress until the run ends; return the status.
+
+        In a notebook a bar in the cell's output, which needs no extension; elsewhere on stderr.
+
+        Raises
+        ------
+        TimeoutError
+            It still runs after `timeout` seconds.
+        """
+        from daskpar.dashboard.notebook import watch
+
+        return watch(self, timeout)
+
+    def _repr_html_(self) -> str:
+        from daskpar.dashboard.notebook import run_html
+
+        return run_html(self.status())
+
     def logs(self) -> str:
         """Return the logs of driver and workers, one after the other."""
         return "".join(text for _, text in read_logs(self.directory))

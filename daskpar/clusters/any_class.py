@@ -1,4 +1,4 @@
-"""Any cluster class with the interface of distributed, by its dotted path: PBS, LSF, SGE, HTCondor, others."""
+"""Any cluster class with the interface of distributed, by its path: PBS, LSF, SGE, HTCondor and others."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ WAITING = """\
 {command} &
 child=$!
 trap 'kill -TERM $child 2>/dev/null' TERM
+trap 'kill -USR1 $child 2>/dev/null' USR1
 wait $child; code=$?
 while kill -0 $child 2>/dev/null; do wait $child; code=$?; done  # a signal ends wait, not the driver
 exit $code"""
@@ -75,7 +76,8 @@ def batch_script(
     environment : mapping
         Variables to export first.
     driver : bool
-        Whether the command is a driver: it hears of SIGTERM, may be requeued, and mail is sent about it.
+        Whether the command is a driver: it hears of SIGTERM, and of SIGUSR1 that a site may send before a
+        limit or a shutdown; it may be requeued, and mail is sent about it.
     """
     lines = [f"#SBATCH {line}" for line in [*_request(request), *_site(profile, driver), *_extra(profile)]]
     if driver:

@@ -21,6 +21,7 @@ from distributed import Client
 from daskpar.clusters.interfaces import chosen_interface
 from daskpar.clusters.keys import remove_keys, security_of, tls_environment
 from daskpar.clusters.settings import CONFIG, HTTP, worker_environment
+from daskpar.clusters.worker_jobs import on_one_host
 from daskpar.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def join(profile: MpiProfile, folder: Path) -> None:
     from dask_mpi import initialize
 
     initialize(
-        interface="lo" if _one_host(profile) else chosen_interface(profile.interface),
+        interface="lo" if on_one_host(profile) else chosen_interface(profile.interface),
         nthreads=profile.cores,
         memory_limit=profile.memory or "auto",
         local_directory=profile.scratch,
@@ -100,11 +101,6 @@ def open_mpi(profile: MpiProfile, place: Place) -> Iterator[Client]:
                 key="interface",
             ) from error
         yield client
-
-
-def _one_host(profile: MpiProfile) -> bool:
-    """Whether all ranks run on this host, so that nothing needs to listen beyond it."""
-    return profile.interface is None and profile.batch == "none" and "SLURM_JOB_ID" not in os.environ
 
 
 def end(folder: Path, keep_keys: bool) -> None:

@@ -17,7 +17,7 @@ OVER = frozenset(
 )
 # Reasons that no waiting removes.
 HOPELESS = frozenset(
-    "BadConstraints PartitionNodeLimit PartitionTimeLimit InvalidAccount InvalidQOS "
+    "BadConstraints PartitionConfig PartitionNodeLimit PartitionTimeLimit InvalidAccount InvalidQOS "
     "DependencyNeverSatisfied AccountNotAllowed QOSNotAllowed".split()
 )
 

@@ -194,8 +194,9 @@ class Upkeep:
         )
 
     def _give_up(self, reason: str) -> None:
+        """Ask for no more jobs; the run ends when no worker is left."""
         self.reason = reason
-        self.cluster.sync(self.cluster.scheduler.close)
+        self.cluster.scheduler.no_workers_timeout = 1.0
 
 
 def last_words(log: Path, lines: int = 3) -> str:

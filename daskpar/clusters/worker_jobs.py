@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from daskpar.profile import MpiProfile, SlurmProfile
 
 DEATH = 60  # seconds after which a worker ends that has no scheduler; nothing of a dead run stays longer
+BATCH_JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # what a batch system sets
 PARTS = ("ca_file", "cert", "key")
 
 
@@ -103,6 +105,12 @@ def mpi_command(profile: MpiProfile, arguments: Sequence[str]) -> list[str]:
     """Return the launcher's command for all ranks."""
     counted = ["--ntasks" if profile.launcher == "srun" else "-n", str(profile.ranks)]
     return [profile.launcher, *counted, *profile.launcher_options, python_of(profile), *arguments]
+
+
+def on_one_host(profile: MpiProfile) -> bool:
+    """Whether all ranks run on this host, so that nothing needs to listen beyond it."""
+    alone = profile.interface is None and not profile.launcher_options and profile.batch == "none"
+    return alone and not any(name in os.environ for name in BATCH_JOBS)
 
 
 def worker_memory(profile: SlurmProfile) -> int:

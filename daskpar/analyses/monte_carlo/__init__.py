@@ -120,6 +120,7 @@ ANALYSIS = Analysis(
     identity=identity,
     plot=_plot,
     preview=_preview,
+    panel="daskpar.dashboard.monte_carlo_panel:monte_carlo_panel",
     cost=_cost,
     code=_code,
     code_arguments=_code_arguments,

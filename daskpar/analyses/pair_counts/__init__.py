@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from daskpar.analyses.pair_counts.masked import MaskedRandoms, write_masked
+from daskpar.analyses.pair_counts.preview import preview
 from daskpar.analysis import Analysis, Where
 from daskpar.errors import RecipeError
 from daskpar.inputs.synthetic_catalogs import SyntheticCatalog
@@ -218,6 +219,8 @@ ANALYSIS = Analysis(
     open_inputs=open_samples,
     identity=lambda record: record.identity(),
     cost=cost,
+    preview=preview,
+    panel="daskpar.dashboard.pairs_panel:pairs_panel",
     plot=_plot,
     outputs=("correlation.ecsv", "correlation.png"),
 )

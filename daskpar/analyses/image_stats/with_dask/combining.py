@@ -21,7 +21,7 @@ from daskpar.analyses.image_stats import kernel
 from daskpar.analyses.image_stats.with_dask.blocks import gathered, runs
 from daskpar.analyses.image_stats.with_dask.expression import bands_of, evaluated_bands
 from daskpar.analyses.image_stats.with_dask.levels import known_levels, measured_levels
-from daskpar.analyses.image_stats.with_dask.planes import check, check_alignment, places
+from daskpar.analyses.image_stats.with_dask.planes import aligned_planes, check, check_alignment, places
 from daskpar.analyses.image_stats.with_dask.sky import wcs_header
 from daskpar.analyses.image_stats.with_dask.sources import FileBands, Source
 from daskpar.analyses.image_stats.with_dask.staging import StagedBands, staging_nodes
@@ -108,8 +108,9 @@ def combine(
         Values within so many pixels of a rejected one in the same frame go too.
     percentile : float
         Percent, for the method percentile.
-    align : {"pixels"}, optional
-        Combine pixel by pixel though the celestial WCS of the frames differ.
+    align : {"pixels", "wcs_shift", "reproject"}, optional
+        Where the celestial WCS of frames from files differ: combine pixel by pixel all the same; or shift
+        frames by whole pixels to the first one; or interpolate them there (the package reproject).
     section : (int, int, int, int), optional
         Part of the frames that these statistics are of: first row, end of rows, first column, end of columns.
     **parameters
@@ -165,12 +166,13 @@ def combined(
         frames, masks, uncertainty and weights; None where not given.
     settings : mapping
         Arguments of the kernel.
-    align : {"pixels"}, optional
+    align : str, optional
         As in `combine`.
     parts : sequence of mappings, optional
         What an earlier stage decoded of the files behind the stack, in the bands of `row_bands`.
     """
     planes = {name: plane for name, plane in planes.items() if plane is not None}
+    stack, planes = aligned_planes(stack, planes, align)
     sources, arrays, settings = places(stack, planes, dict(settings))
     check(stack, planes, settings)
     settings = known_levels(stack, settings)
