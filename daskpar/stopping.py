@@ -31,7 +31,10 @@ class OutOfTime(BaseException):
 
 @contextmanager
 def stops_raise() -> Iterator[None]:
-    """Raise `Terminated` on SIGTERM and, inside a Slurm job, `OutOfTime` on SIGUSR1 or before its limit."""
+    """Raise `Terminated` on SIGTERM and, inside a Slurm job, `OutOfTime` on SIGUSR1 or before its limit.
+
+    And `KeyboardInterrupt` on SIGINT, whoever took that over, unless it is ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -53,10 +56,16 @@ def stops_raise() -> Iterator[None]:
     if job is not None:
         before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, out_of_time)
         threading.Thread(target=_watch, args=(job, stop), name="daskpar-walltime", daemon=True).start()
+    interrupt = signal.getsignal(signal.SIGINT)
+    if callable(interrupt):
+        # What the user's code imports may have taken Ctrl-C for itself; dask-jobqueue then leaves with 0.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
         stop.set()
+        if callable(interrupt):
+            signal.signal(signal.SIGINT, interrupt)
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -51,13 +51,14 @@ MANY = pytest.param(49, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])
 def test_nothing_stays_behind(tmp_path, cycles):
     (tmp_path / "tmp").mkdir()
     (tmp_path / "cycles.py").write_text(CYCLES)
+    variables = environment(TMPDIR=str(tmp_path / "tmp"))
     done = subprocess.run(
-        [sys.executable, "cycles.py", str(cycles)], cwd=tmp_path, env=environment(TMPDIR=str(tmp_path / "tmp")),
-        capture_output=True, text=True, timeout=60 + 30 * cycles, check=False,
+        [sys.executable, "cycles.py", str(cycles)], cwd=tmp_path, env=variables, capture_output=True, text=True,
+        timeout=60 + 30 * cycles, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     before, after = json.loads(done.stdout)
-    assert after["children"] == 0
+    assert after["children"] <= before["children"] <= 1  # Python's own tracker of resources
     assert after["files"] == before["files"]
     assert after["handles"] <= before["handles"] + 2
 
@@ -92,7 +93,8 @@ def test_a_notebook_that_is_interrupted_or_restarted(kernel, tmp_path, end):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     pid = manager.provisioner.process.pid
-    workers = psutil.Process(pid).children(recursive=True)
+    children = psutil.Process(pid).children(recursive=True)
+    workers = [p for p in children if "resource_tracker" not in " ".join(p.cmdline())]  # it is Python's own
     assert len(workers) >= 2
     if end == "interrupt":
         manager.interrupt_kernel()
@@ -108,7 +110,7 @@ def write(folder, seconds=0.0):
         f"    open(str(p['x']), 'w').close()\n    time.sleep({seconds})\n    return {{'x': p['x']}}\n"
     )
     recipe = {
-        "name": "short", "analysis": "map", "inputs": {"grid": {"x": list(range(64))}},
+        "name": "short", "analysis": "map", "inputs": {"grid": {"x": list(range(8))}},
         "options": {"function": "mine:work", "items_per_block": 1}, "outputs": ["table.ecsv"],
     }  # fmt: skip
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
@@ -124,7 +126,7 @@ def test_a_run_without_bokeh_goes_on(cli, tmp_path):
     path = f"{tmp_path}:{environment()['PYTHONPATH']}"
     done = cli(*BEGIN, PYTHONPATH=path)
     assert done.code == 0, done.stderr
-    assert json.loads(done.stdout)["blocks_done"] == 64
+    assert json.loads(done.stdout)["blocks_done"] == 8
 
 
 def test_a_busy_dashboard_port_disturbs_nobody(cli, tmp_path):
