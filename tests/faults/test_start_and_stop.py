@@ -53,8 +53,8 @@ def test_nothing_stays_behind(tmp_path, cycles):
     (tmp_path / "cycles.py").write_text(CYCLES)
     variables = environment(TMPDIR=str(tmp_path / "tmp"))
     done = subprocess.run(
-        [sys.executable, "cycles.py", str(cycles)], cwd=tmp_path, env=variables, capture_output=True, text=True,
-        timeout=60 + 30 * cycles, check=False,
+        [sys.executable, "cycles.py", str(cycles)], cwd=tmp_path, env=variables, capture_output=True,
+        text=True, timeout=60 + 30 * cycles, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     before, after = json.loads(done.stdout)
