@@ -203,7 +203,6 @@ def _hand_over(prepared: Prepared, journal: Journal) -> None:
 
 def _write_outputs(prepared: Prepared, result_hash: str, started: str) -> list[Path]:
     record = prepared.run.record["provenance"]
-    prepared.output.mkdir(parents=True, exist_ok=True)
     return outputs.write_outputs(
         dataset_store.open_saved(prepared.run.dataset),
         prepared.recipe.outputs,
