@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from daskpar.analyses.image_stats.preview import preview
 from daskpar.analysis import Analysis, Where
 from daskpar.errors import RecipeError
 from daskpar.inputs.synthetic import SyntheticImages
@@ -197,6 +198,7 @@ def cost(record: ImageStack, options: ImageStatsOptions) -> dict[str, Any]:
     staged = combines and reading.mode == "staged"
     decoding = max(STAGING_BYTES, pixel * frame) + frame * wide if staged else 0
     return {
+        "rows": rows,
         "frames": f"{len(record)} of {rows} x {columns} {record.dtype}",
         "reading": f"{reading.mode}: {reading.reason}" if combines else "direct: whole frames",
         "input_opens": combines * reading.opens + stats * len(record),
@@ -241,6 +243,8 @@ ANALYSIS = Analysis(
     identity=lambda record: record.identity(),
     warnings=warnings,
     cost=cost,
+    preview=preview,
+    panel="daskpar.dashboard.image_panel:image_panel",
     outputs=("combined.fits", "frame_stats.ecsv", "preview.png"),
     select={"combined": _combined, "preview": _combined, "frame_stats": _frame_stats},
 )

@@ -25,7 +25,7 @@ from daskpar.analyses.image_stats.with_dask.planes import aligned_planes, check,
 from daskpar.analyses.image_stats.with_dask.sky import wcs_header
 from daskpar.analyses.image_stats.with_dask.sources import FileBands, Source
 from daskpar.analyses.image_stats.with_dask.staging import StagedBands, staging_nodes
-from daskpar.durable import digest_of, durable
+from daskpar.durable import collect, digest_of, durable, merged
 
 FLOATS = ("combined", "uncertainty", "uncertainty_propagated")
 EXTENSION_NAMES = {
@@ -195,13 +195,14 @@ def _dataset(
     sky = {"wcs_header": header} if (header := wcs_header(stack)) else {}
     unit = {"unit": stack.attrs["unit"]} if stack.attrs.get("unit") else {}
     variables: dict[str, Any] = {}
+    nodes = merged(blocks)
     for name in names:
         dtype = result if name in FLOATS else np.dtype(np.int32)
-        array = gathered(blocks, bands, name, dtype, (stack.shape[2],))
+        array = gathered(nodes, bands, name, dtype, (stack.shape[2],))
         attrs = {"extname": EXTENSION_NAMES[name], **sky, **(unit if name in FLOATS else {})}
         variables[name] = (("y", "x"), array, attrs)
     for name in FRAME_VARIABLES:
-        total = delayed(_sum_in_order, pure=True)(blocks, name)
+        total = collect(_sum_in_order, nodes, name)
         variables[name] = (("frame",), da.from_delayed(total, (stack.shape[0],), np.int64))
     coords = {name: coord for name, coord in stack.coords.items() if coord.dims == ("frame",)}
     return xr.Dataset(variables, coords, {**sky, **unit})
