@@ -176,6 +176,8 @@ def _work(prepared: Prepared, journal: Journal, out_of_time: threading.Event) ->
         journal.write()
         if prepared.recipe.keep_ledger == "until_done":
             shutil.rmtree(prepared.run.ledger, ignore_errors=True)
+        else:
+            execution.remove_scratch()
 
 
 def _hand_over(prepared: Prepared, journal: Journal) -> None:

@@ -58,6 +58,8 @@ class Execution:
         What the ledger holds, by record key.
     blocks : set of str
         Record keys of all blocks of the stages so far.
+    scratch : set of str
+        Those that only later stages need.
     cpus : set of str
         Kinds of CPU that computed what is stored, where bits depend on them.
     """
@@ -66,6 +68,7 @@ class Execution:
     journal: Journal
     stored: dict[str, Stored] = field(init=False)
     blocks: set[str] = field(default_factory=set)
+    scratch: set[str] = field(default_factory=set)
     cpus: set[str] = field(default_factory=set)
     memory: dict[tuple[str, int], int] = field(default_factory=dict)
 
@@ -90,6 +93,13 @@ class Execution:
             self._graph = self._next_graph(self._stages.send(result))
         return result
 
+    def remove_scratch(self) -> None:
+        """Remove what only the stages of a run needed, now that it is done."""
+        held = [self.stored[key] for key in sorted(self.scratch & self.stored.keys())]
+        keys = [record.key for record in held if ledger.remove(record)]
+        if keys:
+            self.journal.event("removed", keys=keys)
+
     def settle(self, client: Client) -> None:
         """Let the blocks that run now be stored; begin no other."""
         try:
@@ -103,6 +113,7 @@ class Execution:
         graph = durable_graph(stage.collection, self.prepared.analysis.build, self.prepared.identity)
         missing = len(graph.needed(self.stored))
         self.blocks |= set(graph.nodes)  # a later stage may hold blocks of an earlier one again
+        self.scratch |= set(graph.nodes) if stage.scratch else set()
         self.journal.event("stage", name=stage.name, blocks=len(graph.nodes), to_compute=missing)
         self.journal.update(stage=stage.name, **self._progress(missing))
         for key in list(graph.nodes)[:1]:
