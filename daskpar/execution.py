@@ -23,7 +23,7 @@ import xarray as xr
 from distributed.scheduler import KilledWorker
 
 from daskpar import ledger
-from daskpar.block import BlockWork
+from daskpar.block import BlockWork, limited_preview
 from daskpar.clusters.plugins import CodeFirst, LogsToRun, MarkSecondStarts, started_before
 from daskpar.clusters.waves import Lost, computed
 from daskpar.durable import Stage
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from daskpar.preparation import Prepared
 
+MOST_RECOVERED = 5000  # blocks; a driver writes events every half second
 FAILURES_BEFORE_STOP = 8  # distinct blocks; the rest of the work is saved before the run ends
 
 
@@ -62,9 +63,12 @@ class Execution:
     stored: dict[str, Stored] = field(init=False)
     blocks: set[str] = field(default_factory=set)
     memory: dict[tuple[str, int], int] = field(default_factory=dict)
+    _reported: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.stored = self._read_ledger()
+        if self.stored:
+            self._reported = {str(event.get("key")) for event, _ in self.prepared.run.events()}
         self._stages = each_stage(self.prepared.build())
         self._graph = self._next_graph(next(self._stages))
 
@@ -87,12 +91,22 @@ class Execution:
             return None
         graph = durable_graph(stage.collection, self.prepared.analysis.build, self.prepared.identity)
         missing = len(graph.needed(self.stored))
+        self._recover(graph)
         self.blocks |= set(graph.nodes)  # a later stage may hold blocks of an earlier one again
         self.journal.event("stage", name=stage.name, blocks=len(graph.nodes), to_compute=missing)
         self.journal.update(stage=stage.name, **self._progress(missing))
         for key in list(graph.nodes)[:1]:
             _check_portable(graph, key)
         return graph
+
+    def _recover(self, graph: DurableGraph) -> None:
+        """Note the blocks that a driver stored and died before it could say so: watchers read events only."""
+        silent = [key for key in graph.nodes if key in self.stored and key not in self._reported]
+        for key in silent[:MOST_RECOVERED]:
+            self._reported.add(key)
+            preview = self.prepared.analysis.preview
+            shown = limited_preview(preview, self.stored[key]) if preview is not None else None
+            self.journal.event("recovered", key=key, label=graph.label(key), preview=shown)
 
     def _read_ledger(self) -> dict[str, Stored]:
         stored, damage = ledger.scan(self.prepared.run.ledger)
@@ -126,6 +140,7 @@ class Execution:
     def _note(self, receipt: dict[str, Any]) -> None:
         stored: Stored = receipt.pop("stored")
         self.stored[stored.key] = stored
+        self._reported.add(stored.key)
         self.memory[receipt["host"], receipt["pid"]] = receipt["memory_bytes"]
         self.journal.event("block", **receipt, digest=stored.digest)
 
