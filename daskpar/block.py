@@ -16,7 +16,8 @@ from typing import Any
 
 from daskpar import ledger
 from daskpar.durable import Durable
-from daskpar.stored_value import as_partial
+from daskpar.provenance import cpu_kind
+from daskpar.stored_value import as_partial, load
 
 PREVIEW_LIMIT = 4096
 
@@ -34,22 +35,26 @@ class BlockWork:
     again : callable, optional
         Whether the running task was started before, on a worker that died. Then its record may be there
         already.
+    per_cpu : bool
+        Whether bits depend on the kind of CPU, so that records must carry it.
     """
 
     folder: str
     preview: Callable[[Any], Any] | None = None
     again: Callable[[], bool] | None = None
+    per_cpu: bool = False
 
     def __call__(self, durable: Durable, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Compute and store one block; return its receipt."""
         started = time.time()
         stored = ledger.find(self.folder, durable.key) if self.again is not None and self.again() else None
         if stored is not None:
-            return self._receipt(durable, stored, started, self._preview(stored))
-        partial = as_partial(durable(*args, **kwargs), durable.label)
+            return self._receipt(durable, stored, started, self._preview(load(stored)))
+        value = durable(*args, **kwargs)
+        partial = as_partial(value, durable.label)
         computed = time.time()
-        stored = ledger.store(self.folder, durable.key, partial)
-        return self._receipt(durable, stored, started, self._preview(partial), computed - started)
+        stored = ledger.store(self.folder, durable.key, partial, cpu_kind() if self.per_cpu else "")
+        return self._receipt(durable, stored, started, self._preview(value), computed - started)
 
     def _preview(self, partial: Any) -> Any:
         return limited_preview(self.preview, partial) if self.preview is not None else None
@@ -70,6 +75,7 @@ class BlockWork:
             "thread": threading.get_ident(),
             "memory_bytes": memory_bytes(),
             "preview": preview,
+            **({"cpu": stored.cpu} if self.per_cpu else {}),
         }
 
 

@@ -87,4 +87,5 @@ ANALYSIS = Analysis(
     preview=preview,
     panel="daskpar.dashboard.map_panel:map_panel",
     outputs=("table.ecsv",),
+    bits="per_cpu",  # of a user's function nothing better is known
 )

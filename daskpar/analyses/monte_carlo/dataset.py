@@ -12,6 +12,7 @@ import xarray as xr
 
 from daskpar.analyses.monte_carlo.kernel import estimators, tree
 from daskpar.analyses.monte_carlo.kernel.finish import Summary, deviate, finish
+from daskpar.analyses.monte_carlo.kernel.moments import MAXIMUM, MINIMUM
 from daskpar.analyses.monte_carlo.kernel.quantiles import from_histogram
 
 _PER_COLUMN = (
@@ -31,6 +32,8 @@ class Finish:
         Of all intervals.
     quantiles : tuple of float
         Fractions; empty for none.
+    exact : bool
+        Whether the samples are drawn again for exact quantiles.
     independent : bool
         Whether samples of a batch are independent.
     controls : tuple of float
@@ -53,9 +56,22 @@ class Finish:
     test: bool = False
     names: tuple[str, ...] = ()
     attrs: tuple[tuple[str, Any], ...] = ()
+    exact: bool = False
 
 
-def make(parts: Sequence[Mapping[str, Any]], how: Finish) -> xr.Dataset:
+def make_exact(parts: Sequence[Mapping[str, Any]], how: Finish) -> xr.Dataset:
+    """Dataset of a run with exact quantiles, the first of the parts."""
+    return make(parts[1:], how, parts[0])
+
+
+def extremes(moments: Any) -> tuple[Any, Any]:
+    """Smallest and largest value of each column of a node's moments."""
+    return moments[MINIMUM], moments[MAXIMUM]
+
+
+def make(
+    parts: Sequence[Mapping[str, Any]], how: Finish, exact: Mapping[str, Any] | None = None
+) -> xr.Dataset:
     """Dataset of a run.
 
     Parameters
@@ -63,6 +79,9 @@ def make(parts: Sequence[Mapping[str, Any]], how: Finish) -> xr.Dataset:
     parts : sequence of partials
         What batch 0 decided, then the nodes of the segments in order.
     how : Finish
+        What is made of them.
+    exact : mapping, optional
+        Exact quantiles, in place of those from the counts.
 
     Returns
     -------
@@ -79,7 +98,9 @@ def make(parts: Sequence[Mapping[str, Any]], how: Finish) -> xr.Dataset:
     values["covariance"] = summary.covariance
     values["n_samples"] = np.asarray(summary.n)
     if how.quantiles:
-        values.update(_quantiles(node, beginning, summary, how))
+        values.update(
+            _quantiles(node, beginning, summary, how) if exact is None else _exact_quantiles(exact)
+        )
     values.update(_derived(summary, how))
     k = summary.mean.size
     data = {name: (dims, values[name].reshape(shape)) for name, (dims, shape) in layout(k, how).items()}
@@ -156,6 +177,11 @@ def _quantiles(
     )  # fmt: skip
     parts = (found.value, found.low, found.high, found.standard_error, found.bin_width)
     return dict(zip(_QUANTILES, parts, strict=True))
+
+
+def _exact_quantiles(exact: Mapping[str, Any]) -> dict[str, Any]:
+    parts = [np.asarray(exact[name]) for name in ("value", "low", "high", "standard_error")]
+    return dict(zip(_QUANTILES, [*parts, np.zeros_like(parts[0])], strict=True))
 
 
 def _derived(summary: Summary, how: Finish) -> dict[str, Any]:

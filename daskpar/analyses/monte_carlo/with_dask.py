@@ -7,15 +7,17 @@ task: one batch, its temporary arrays, and a histogram of 0.5 MB a column.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import xarray as xr
 from dask.delayed import Delayed
 
-from daskpar.analyses.monte_carlo import dataset, tasks
+from daskpar.analyses.monte_carlo import dataset, exact_quantiles, tasks
 from daskpar.analyses.monte_carlo.batches import Sampling
 from daskpar.analyses.monte_carlo.kernel.blocks import Run, blocks
 from daskpar.analyses.monte_carlo.kernel.histogram import BINS
@@ -48,6 +50,9 @@ class Plan:
         Batches a block, a power of two; it changes no result. By default it follows from the predicted time.
     seconds_per_sample : float
         Predicted time, stated and not measured.
+    earlier : tuple of int
+        Numbers of samples at which the run ended before it was extended: blocks end there, too, so that
+        those that are stored are found again. It changes no result.
     """
 
     sampling: Sampling
@@ -57,6 +62,7 @@ class Plan:
     max_time: float | None = None
     block_batches: int | None = None
     seconds_per_sample: float = UNKNOWN_SECONDS_PER_SAMPLE
+    earlier: tuple[int, ...] = ()
 
     @property
     def in_rounds(self) -> bool:
@@ -102,8 +108,8 @@ class Plan:
                     "raise it, or leave it out", key="options.block_batches",
                 )  # fmt: skip
             seconds = 0.5 / self.block_batches
-        short = sampling.n_samples % sampling.batch_size
-        return blocks(sampling.n_batches, seconds, [sampling.n_batches - 1] if short else [])
+        ends = [n // sampling.batch_size for n in (*self.earlier, sampling.n_samples)]
+        return blocks(sampling.n_batches, seconds, ends)
 
 
 def _code_of(trial: Any) -> list[Any]:
@@ -141,20 +147,29 @@ class Graph:
 
     def result(self, plan: Plan) -> Delayed:
         """Return the node that gives the Dataset of a plan."""
-        nodes = [self._segment(plan, segment) for segment in tasks.segments(plan.blocks())]
-        return collect(dataset.make, [self.first, *nodes], plan.how)
+        return collect(dataset.make, [self.first, *self.nodes(plan)], plan.how)
+
+    def nodes(self, plan: Plan) -> list[Delayed]:
+        """Return the nodes of the segments of a plan, in order."""
+        return [self._segment(plan, segment) for segment in tasks.segments(plan.blocks())]
 
     def _segment(self, plan: Plan, segment: tasks.Segment) -> Delayed:
         run = segment.run
         size = self._samples(plan, run)
         name = (run.first, run.count, size)
         if name not in self.kept:
-            nodes = [self._block(plan, block) for block in segment.blocks]
+            nodes = {block.first: self._block(plan, block) for block in segment.blocks}
+            span = max(block.count for block in segment.blocks)
             while len(nodes) > 1:
-                groups = [nodes[i : i + _MERGED_AT_ONCE] for i in range(0, len(nodes), _MERGED_AT_ONCE)]
+                # Aligned groups, whatever the sizes of blocks: the bits must not depend on these.
+                span *= _MERGED_AT_ONCE
+                groups = [list(group) for _, group in itertools.groupby(nodes, partial(_multiple, span))]
                 last = len(groups) == 1
-                nodes = [self._merged(group, run, size, last) for group in groups]
-            self.kept[name] = self.keep(nodes[0])
+                nodes = {
+                    group[0]: self._merged([nodes[first] for first in group], run, size, last)
+                    for group in groups
+                }
+            self.kept[name] = self.keep(nodes[run.first])
         return self.kept[name]
 
     def _merged(self, nodes: list[Delayed], run: Run, size: int, last: bool) -> Delayed:
@@ -166,16 +181,23 @@ class Graph:
 
     def _block(self, plan: Plan, run: Run) -> Delayed:
         size = self._samples(plan, run)
-        # The trial without its data, which come from the prepared node and not with every block.
-        trial = plan.sampling.trial
-        light = trial.without_data() if hasattr(trial, "without_data") else trial
-        work = tasks.Work(replace(plan.sampling, trial=light), self.work.bins)
+        work = self.light_work(plan)
         key = [self.identity, self.work.bins, plan.sampling.size(0), run.first, run.count, size]
         return durable(tasks.block, work, run, self.prepared, self.first, key=key, label=_span(run))
+
+    def light_work(self, plan: Plan) -> tasks.Work:
+        """Return the trial without its data, which come from the prepared node and not with every block."""
+        trial = plan.sampling.trial
+        light = trial.without_data() if hasattr(trial, "without_data") else trial
+        return tasks.Work(replace(plan.sampling, trial=light), self.work.bins)
 
     def _samples(self, plan: Plan, run: Run) -> int:
         sampling = plan.sampling
         return min(run.count * sampling.batch_size, sampling.n_samples - run.first * sampling.batch_size)
+
+
+def _multiple(span: int, batch: int) -> int:
+    return batch // span
 
 
 def _prepares(trial: Any) -> bool:
@@ -187,10 +209,14 @@ def _span(run: Run) -> str:
 
 
 def stages(plan: Plan, keep: Callable[[Delayed], Delayed] = lambda node: node) -> Generator[Stage, Any, None]:
-    """Yield the one stage of a run of fixed size, or a stage a round until target or time is reached."""
+    """Yield the one stage of a run of fixed size, or a stage a round until target or time is reached.
+
+    For exact quantiles, stages follow that draw the samples once more.
+    """
     graph = Graph(plan, keep)
     if not plan.in_rounds:
         yield Stage("batches", graph.result(plan))
+        yield from _exact(graph, plan)
         return
     started = time.monotonic()
     for end in round_ends(plan.sampling.n_batches):
@@ -204,7 +230,13 @@ def stages(plan: Plan, keep: Callable[[Delayed], Delayed] = lambda node: node) -
         if reason:
             how = replace(plan.how, attrs=(*plan.how.attrs, ("stopped_by", reason)))
             yield Stage("result", graph.result(replace(shorter, how=how)))
+            yield from _exact(graph, replace(shorter, how=how))
             return
+
+
+def _exact(graph: Graph, plan: Plan) -> Generator[Stage, Any, None]:
+    if plan.how.exact and plan.how.quantiles:
+        yield from exact_quantiles.stages(graph, plan)
 
 
 def _reached(plan: Plan, found: xr.Dataset) -> bool:
