@@ -97,6 +97,10 @@ def heading(state: Mapping[str, Any], pace: Mapping[str, Any], now: str) -> str:
     if state.get("stage"):
         shown["stage"] = str(state["stage"])
     error = f'<div class="error">{escape(str(state["error"]))}</div>' if state.get("error") else ""
+    if state.get("queue") and state["state"] == "running":
+        error += f'<div class="muted">queue: {escape(str(state["queue"])[:500])}</div>'
+    for warning in (state.get("warnings") or ())[:5]:
+        error += f'<div class="muted">warning: {escape(str(warning)[:500])}</div>'
     return (
         f"<h1>{escape(str(state['name']))} {badge(str(state['state']))}</h1>"
         f"{bar(pace['share'], str(state['state']))}{facts(shown)}{error}"
