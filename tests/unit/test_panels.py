@@ -168,6 +168,22 @@ def test_monte_carlo_merges_blocks_and_leaves_merged_nodes_out():
     assert estimate.y[0] == pytest.approx(values[0].mean())
 
 
+def test_monte_carlo_of_an_extended_run_counts_no_sample_twice():
+    def block(first, last, count):
+        return {
+            "label": f"batches {first}-{last}",
+            "preview": {"count": count, "mean": [2.0], "second": [1.0]},
+        }
+
+    state = {"options": {}}
+    monte_carlo_panel([block(4, 7, 40), block(0, 3, 40), block(8, 9, 15)], state)
+    assert state["total"][0] == 95
+    estimate, _ = monte_carlo_panel([block(8, 11, 40), block(12, 15, 40)], state)
+    assert estimate.x[-1] == 160
+    estimate, _ = monte_carlo_panel([block(6, 6, 10)], state)
+    assert estimate.x[-1] == 130, "what overlaps is replaced, never added"
+
+
 def test_monte_carlo_keeps_few_points_of_many_blocks():
     block = {"count": 10, "mean": [1.0], "second": [2.0]}
     receipts = [{"label": f"batches {k}-{k}", "preview": block} for k in range(20_000)]
