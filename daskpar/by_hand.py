@@ -93,5 +93,5 @@ def is_mpi(target: str) -> bool:
 
 
 def cores_occupied(name: str, target: str, workers: int) -> int:
-    """Return how many cores a batch system would set aside: every rank has one, whether it computes or not."""
+    """Return how many cores a batch system sets aside: every rank has one, whether it computes or not."""
     return workers + (1 if is_mpi(target) and name.endswith("_pool") else 0)

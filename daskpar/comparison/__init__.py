@@ -31,7 +31,7 @@ A comparison is a folder beside the runs, made by ``daskpar compare``::
     blocks             {seconds (list), stage (list), bytes (list), overhead_seconds} of one dask run, or null
     phases             list of {version, workers, startup, read, compute, gather, write, total} (medians)
 
-``timings.jsonl``: each line ``version, workers, cores_occupied, repeat, warmup (bool), seconds {startup, read,
-compute, gather, write, total}, peak_bytes, bytes_moved, result_hash, agrees, fingerprint``. Seconds of a
-version whose result differs are null: what is wrong has no time.
+``timings.jsonl``: each line ``version, workers, cores_occupied, repeat, warmup (bool), seconds {startup,
+read, compute, gather, write, total}, peak_bytes, bytes_moved, result_hash, agrees, fingerprint``. Seconds of
+a version whose result differs are null: what is wrong has no time.
 """

@@ -84,4 +84,8 @@ ANALYSIS = Analysis(
     code=lambda options: [options.function],
     cost=cost,
     outputs=("table.ecsv",),
+    by_hand={
+        how: f"daskpar.analyses.map.with_{how}:run"
+        for how in ("serial", "threads", "asyncio", "processes", "multiprocessing", "mpi4py")
+    },
 )

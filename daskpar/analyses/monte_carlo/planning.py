@@ -9,6 +9,7 @@ from typing import Any
 from daskpar.analyses.monte_carlo import options as o
 from daskpar.analyses.monte_carlo.batches import Sampling
 from daskpar.analyses.monte_carlo.dataset import Finish
+from daskpar.analyses.monte_carlo.plan import UNKNOWN_SECONDS_PER_SAMPLE, Plan
 from daskpar.analyses.monte_carlo.table_columns import Columns
 from daskpar.analyses.monte_carlo.trials.false_alarm import FalseAlarm
 from daskpar.analyses.monte_carlo.trials.integral import Integral
@@ -16,7 +17,6 @@ from daskpar.analyses.monte_carlo.trials.pi import Pi
 from daskpar.analyses.monte_carlo.trials.propagation import Measured, Propagation
 from daskpar.analyses.monte_carlo.trials.resampled import Bootstrap, Permutation
 from daskpar.analyses.monte_carlo.trials.survey import Box, Circle, SurveyMask
-from daskpar.analyses.monte_carlo.with_dask import UNKNOWN_SECONDS_PER_SAMPLE, Plan
 from daskpar.errors import InputError, RecipeError
 
 _MOST_BATCHES = 2**40

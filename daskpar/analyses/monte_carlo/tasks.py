@@ -13,6 +13,7 @@ from daskpar.analyses.monte_carlo.kernel import tree
 from daskpar.analyses.monte_carlo.kernel.blocks import Run
 
 Partial = Mapping[str, Any]
+MERGED_AT_ONCE = 32
 
 
 class Work:
@@ -53,6 +54,11 @@ def segments(blocks: Sequence[Run]) -> list[Segment]:
     return found
 
 
+def prepares(trial: Any) -> bool:
+    """Whether batches of a trial share something that is prepared once."""
+    return hasattr(trial, "prepare")
+
+
 def prepare(work: Work) -> dict[str, Any]:
     """Read data or compute tables that all batches share."""
     prepared: dict[str, Any] = work.sampling.trial.prepare()  # type: ignore[attr-defined]
@@ -74,6 +80,11 @@ def block(work: Work, run: Run, prepared: Partial | None, beginning: Partial) ->
 def merged(nodes: Sequence[Partial]) -> dict[str, Any]:
     """Node of consecutive runs."""
     return _narrowed(tree.merge(nodes))
+
+
+def groups(nodes: Sequence[Any]) -> list[Any]:
+    """Cut the nodes of a segment into those that are merged at once."""
+    return [nodes[i : i + MERGED_AT_ONCE] for i in range(0, len(nodes), MERGED_AT_ONCE)]
 
 
 def batch(work: Work, number: int, prepared: Partial | None) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""What a run is: trial, samples, when it stops, and its blocks; for every version alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from daskpar.analyses.monte_carlo.batches import Sampling
+from daskpar.analyses.monte_carlo.dataset import Finish
+from daskpar.analyses.monte_carlo.kernel.blocks import Run, blocks
+from daskpar.analyses.monte_carlo.kernel.stopping import precise_enough
+from daskpar.errors import RecipeError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MOST_BLOCKS = 500_000
+UNKNOWN_SECONDS_PER_SAMPLE = 2e-8  # of a user's trial: about a numpy expression with one random number
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a run that decides its numbers, and when it stops.
+
+    Attributes
+    ----------
+    sampling : Sampling
+        Trial, seed, batch size and the most samples.
+    how : Finish
+        What is made of them.
+    target_error : float, optional
+        Stop at the first round whose standard errors are at most this.
+    relative : bool
+        Whether the target is relative to the mean.
+    max_time : float, optional
+        Seconds after which the next round is the last.
+    block_batches : int, optional
+        Batches a block, a power of two; it changes no result. By default it follows from the predicted time.
+    seconds_per_sample : float
+        Predicted time, stated and not measured.
+    """
+
+    sampling: Sampling
+    how: Finish
+    target_error: float | None = None
+    relative: bool = False
+    max_time: float | None = None
+    block_batches: int | None = None
+    seconds_per_sample: float = UNKNOWN_SECONDS_PER_SAMPLE
+
+    @property
+    def in_rounds(self) -> bool:
+        """Whether results are looked at before all samples are drawn."""
+        return self.target_error is not None or self.max_time is not None
+
+    def until(self, batches: int) -> Plan:
+        """Return the plan of a shorter run."""
+        most = min(self.sampling.n_samples, batches * self.sampling.batch_size)
+        return replace(self, sampling=replace(self.sampling, n_samples=most))
+
+    def blocks(self) -> list[Run]:
+        """Return the blocks in order.
+
+        Raises
+        ------
+        RecipeError
+            There would be more than 500 000.
+        """
+        sampling = self.sampling
+        seconds = sampling.batch_size * self.seconds_per_sample
+        if self.block_batches is not None:
+            if sampling.n_batches > MOST_BLOCKS * self.block_batches:
+                raise RecipeError(
+                    f"{sampling.n_batches} batches in blocks of {self.block_batches} make too many blocks",
+                    "raise it, or leave it out", key="options.block_batches",
+                )  # fmt: skip
+            seconds = 0.5 / self.block_batches
+        short = sampling.n_samples % sampling.batch_size
+        return blocks(sampling.n_batches, seconds, [sampling.n_batches - 1] if short else [])
+
+
+def reached(plan: Plan, found: xr.Dataset) -> bool:
+    """Whether a result is as precise as the plan wants it."""
+    target = plan.target_error or 0.0
+    if "estimate" in found:
+        value, error = found["estimate"].values[None], found["estimate_standard_error"].values[None]
+        unsure = found["variance_error"].values[:1]
+    else:
+        value, error = found["mean"].values.ravel(), found["standard_error"].values.ravel()
+        unsure = found["variance_error"].values.ravel()
+    if plan.how.test:
+        value, error, unsure = value[1:], error[1:], unsure[1:]
+    return precise_enough(value, error, unsure, target, plan.relative, plan.how.independent)
