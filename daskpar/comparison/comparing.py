@@ -95,6 +95,8 @@ def compare(
         The reference itself fails.
     """
     counts = sorted(set(workers))
+    if weak and counts[:1] != [1]:
+        raise UsageError("growing problems are compared with one worker", "write --workers 1,2,4")
     if not counts or counts[0] < 1 or repeats < 1 or (most_repeats or repeats) < repeats:
         raise UsageError("workers and repeats are 1 or more", "write --workers 1,2 --repeats 5")
     loaded = load_recipe(recipe, settings, allow_code)
@@ -107,6 +109,7 @@ def compare(
     chosen = chosen_versions(prepared[counts[0]].analysis, versions, allow_code)
     path = (str(loaded.folder.absolute()),) if allow_code else ()
     launchers = {n: _launcher(one, path, time_limit, allow_code) for n, one in prepared.items()}
+    launchers.setdefault(1, launchers[counts[0]])  # for a serial version
     described = _described(prepared[counts[0]], chosen, counts, repeats, weak)
     work = _Work(folder, chosen, counts, launchers, weak, described, say or (lambda line: None))
     with termination_raises():
@@ -191,12 +194,11 @@ class _Work:
 
     def _cells(self) -> list[Cell]:
         """Return what is measured; a serial version has one worker whatever is asked for."""
-        return [
-            (version, n)
-            for n in self.workers
-            for version in self.versions
-            if version.name != "serial" or n == self.workers[0]
-        ]
+        serial = [(version, 1) for version in self.versions if version.name == "serial"]
+        others = [version for version in self.versions if version.name != "serial"]
+        cells = [(version, n) for n in self.workers for version in others]
+        first = serial if self.versions[0].name == "serial" else []
+        return [*first, *cells[:1], *(serial if not first else []), *cells[1:]]
 
     def _agreeing(self) -> list[Cell]:
         """Run everything once; return what has the result of the reference."""

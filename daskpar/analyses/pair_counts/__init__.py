@@ -207,4 +207,8 @@ ANALYSIS = Analysis(
     cost=cost,
     plot=_plot,
     outputs=("correlation.ecsv", "correlation.png"),
+    by_hand={
+        how: f"daskpar.analyses.pair_counts.with_{how}:run"
+        for how in ("serial", "threads", "multiprocessing", "mpi4py")
+    },
 )
