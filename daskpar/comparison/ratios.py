@@ -96,9 +96,7 @@ def _percentiles(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> t
 def times(timings: Sequence[Timing], version: str, workers: int) -> dict[int, float]:
     """Return the seconds of work of a version by round."""
     return {
-        one.repeat: one.work
-        for one in counted(timings)
-        if (one.version, one.workers) == (version, workers)
+        one.repeat: one.work for one in counted(timings) if (one.version, one.workers) == (version, workers)
     }
 
 

@@ -156,9 +156,7 @@ def advice(reached: Sequence[Point], fitted: Sequence[Fit], share: float = SHARE
         text = f"{name}: {best} worker{'s' * (best > 1)}{more}, at an efficiency of {share:.0%}"
         return Advice(name, best, best, best, share, text)
     best = last_worthwhile(law, share)
-    drawn = sorted(
-        last_worthwhile(Fit(**{**vars(law), "parameters": one}), share) for one in law.draws()
-    )
+    drawn = sorted(last_worthwhile(Fit(**{**vars(law), "parameters": one}), share) for one in law.draws())
     low, high = drawn[int(0.025 * len(drawn))], drawn[int(0.975 * len(drawn))]
     shown = f"{best}" if best < MOST else f"more than {MOST}"
     beyond = f"; beyond {most}, extrapolated by the law {law.law!r}" if max(best, high) > most else ""

@@ -13,13 +13,14 @@ from daskpar.comparison.scaling import advice, physical_cores, points, version_f
 from daskpar.comparison.timing import Timing, counted
 
 CPU_BOUND, IO_BOUND = 0.8, 0.5  # share of the time that a serial version computes
+HARDLY, WELL = 1.2, 0.75  # speed-up that is none; speed-up of a worker that is good
 
 
 def summarised(described: Mapping[str, Any], timings: Sequence[Timing]) -> dict[str, Any]:
     """Return everything in ``comparison.json`` that follows from the timings."""
     weak, names = bool(described["weak"]), [one["name"] for one in described["versions"]]
     cores = int(described.get("physical_cores") or physical_cores())
-    ratios = all_ratios(timings, described["reference"])
+    ratios = all_ratios(timings, "dask" if "dask" in names else described["reference"])
     reached = points(timings, weak=weak, cores=cores)
     fitted = {name: version_fits(timings, name, weak=weak, cores=cores) for name in names}
     found = [
@@ -63,9 +64,7 @@ def phases(timings: Sequence[Timing]) -> list[dict[str, Any]]:
     return found
 
 
-def conclusion(
-    described: Mapping[str, Any], timings: Sequence[Timing], ratios: Sequence[Ratio]
-) -> list[str]:
+def conclusion(described: Mapping[str, Any], timings: Sequence[Timing], ratios: Sequence[Ratio]) -> list[str]:
     """Return what the comparison says, in sentences."""
     said = [_agreement_sentence(described), *map(ratio_sentence, ratios)]
     return [*filter(None, said), *_lock_sentences(timings), *_bound_sentences(timings)]
@@ -107,19 +106,23 @@ def _medians(timings: Sequence[Timing], version: str) -> dict[int, float]:
 def _lock_sentences(timings: Sequence[Timing]) -> list[str]:
     """Say whether threads held each other up: whether the interpreter's lock was held."""
     threads, processes = _medians(timings, "threads"), _medians(timings, "multiprocessing")
-    both = sorted(n for n in threads.keys() & processes.keys() if n > 1)
-    if not both:
+    serial = _medians(timings, "serial").get(1) or threads.get(1)
+    both = sorted(n for n in threads.keys() & processes.keys() if 1 < n <= physical_cores())
+    if not both or serial is None:
         return []
     n = both[-1]
-    if threads[n] > 1.25 * processes[n]:
+    with_threads, with_processes = serial / threads[n], serial / processes[n]
+    if with_threads < HARDLY and with_processes > WELL * n:
         return [
-            f"Threads took {threads[n] / processes[n]:.1f} times as long as processes with {n} workers: the "
-            "interpreter's lock was held. Use processes (cores: 1 a worker)."
+            f"{n} threads were {with_threads:.1f} times as fast as one, {n} processes {with_processes:.1f} "
+            "times: the interpreter's lock was held. Use processes (cores: 1 a worker)."
         ]
-    return [
-        f"Threads did as well as processes with {n} workers: the kernels release the interpreter's lock. "
-        "Several cores a worker share its memory at no cost."
-    ]
+    if with_threads > WELL * n:
+        return [
+            f"{n} threads were {with_threads:.1f} times as fast as one: the interpreter's lock was not in "
+            "the way. Several cores a worker then share its memory at no cost."
+        ]
+    return []
 
 
 def _bound_sentences(timings: Sequence[Timing]) -> list[str]:

@@ -16,7 +16,7 @@ HEAD = {
     "high": "to",
     "speedup": "speed-up",
     "efficiency": "efficiency",
-    "ratio": "reference / this",
+    "ratio": "dask / this",
     "significant": "significant",
     "startup": "start-up (s)",
     "total": "total (s)",
@@ -38,7 +38,7 @@ def rows(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     points = _by_cell(data["scaling"])
     phases = _by_cell(data["phases"])
     ratios = {(one["base"], one["workers"]): one for one in data["ratios"]}
-    found = []
+    found: list[dict[str, Any]] = []
     for one in data["agreement"]:
         cell = one["version"], one["workers"]
         if any(row["version"] == cell[0] and row["workers"] == cell[1] for row in found):
@@ -106,15 +106,13 @@ _SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r
 
 def escape(text: str) -> str:
     """Return a text as LaTeX prints it."""
-    return re.sub(
-        r"[&%$#_{}~^\\]", lambda found: _SPECIAL.get(found[0], r"\textbackslash{}"), text
-    )
+    return re.sub(r"[&%$#_{}~^\\]", lambda found: _SPECIAL.get(found[0], r"\textbackslash{}"), text)
 
 
 def latex(data: Mapping[str, Any]) -> str:
     """Return the table as LaTeX (booktabs)."""
-    numeric = {"lines", "workers", "cores", "ratio", "startup", "total", "peak_mb", "speedup"}
-    form = "".join("r" if name in numeric | {"seconds", "low", "high", "efficiency"} else "l" for name in HEAD)
+    texts = ("version", "significant", "result")
+    form = "".join("l" if name in texts else "r" for name in HEAD)
     body = [" & ".join(map(escape, cells(row))) + r" \\" for row in rows(data)]
     head = " & ".join(map(escape, HEAD.values())) + r" \\"
     comments = [f"% {sentence}" for sentence in data["conclusion"]]

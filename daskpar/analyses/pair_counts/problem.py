@@ -1,4 +1,4 @@
-"""A recipe's problem as samples, counts and what becomes of them; for versions that do the work themselves."""
+"""A recipe's problem as samples, counts and what becomes of them; for versions that do all themselves."""
 
 from __future__ import annotations
 

@@ -104,9 +104,7 @@ def finished(partials: Sequence[Mapping[str, Any]], doubled: bool) -> dict[str, 
     return finish(merge(dict(part) for part in partials), doubled=doubled)
 
 
-def correlated(
-    parts: Sequence[Any], how: Estimation, names: list[str], letters: list[str]
-) -> dict[str, Any]:
+def correlated(parts: Sequence[Any], how: Estimation, names: list[str], letters: list[str]) -> dict[str, Any]:
     """Return the function from the merged counts, then the summed weights, in the order of their names."""
     counts = dict(zip(names, parts[: len(names)], strict=True))
     sums = dict(zip(letters, parts[len(names) :], strict=True))

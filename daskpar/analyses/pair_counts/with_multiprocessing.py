@@ -1,4 +1,4 @@
-"""Pair counts with `multiprocessing`: the catalog lies in shared memory, once, however many workers there are.
+"""Pair counts with `multiprocessing`: the catalog lies in shared memory, once for all workers.
 
 A worker reads a piece of the catalog and leaves it there; another sorts it by block, a third maps what lies
 within reach of a block and counts. What is pickled between processes is where arrays are, and the counts.

@@ -1,7 +1,7 @@
 """Pair counts in threads of one process: the sorted catalog is there once, and every block reads it.
 
-The kernel leaves the interpreter's lock, so threads do what processes do, without copies and without pickling.
-They end where the memory of one node does.
+The kernel leaves the interpreter's lock, so threads do what processes do, without copies and pickling. They
+end where the memory of one node does.
 """
 
 from __future__ import annotations
