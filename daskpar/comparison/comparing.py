@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -99,6 +101,7 @@ def compare(
         raise UsageError("growing problems are compared with one worker", "write --workers 1,2,4")
     if not counts or counts[0] < 1 or repeats < 1 or (most_repeats or repeats) < repeats:
         raise UsageError("workers and repeats are 1 or more", "write --workers 1,2 --repeats 5")
+    path = _importable(recipe) if allow_code else ()
     loaded = load_recipe(recipe, settings, allow_code)
     folder = _make_folder(loaded.name, runs_folder(runs))
     recipes = {n: grown(loaded, n) if weak else loaded for n in counts}
@@ -107,7 +110,6 @@ def compare(
         scratch = folder / "scratch" / (str(n) if weak else "all")
         prepared[n] = prepare_nothing(one, profile, scratch, allow_code=allow_code)
     chosen = chosen_versions(prepared[counts[0]].analysis, versions, allow_code)
-    path = (str(loaded.folder.absolute()),) if allow_code else ()
     launchers = {n: _launcher(one, path, time_limit, allow_code) for n, one in prepared.items()}
     launchers.setdefault(1, launchers[counts[0]])  # for a serial version
     described = _described(prepared[counts[0]], chosen, counts, repeats, weak)
@@ -115,6 +117,14 @@ def compare(
     with termination_raises():
         work.all_rounds(repeats, most_repeats or repeats)
     return Comparison(folder)
+
+
+def _importable(recipe: Any) -> tuple[str, ...]:
+    """Put the folder of a recipe first on the path of modules, for those that lie beside it; return it."""
+    folder = Path(recipe).absolute().parent if isinstance(recipe, str | Path) else Path.cwd()
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    return (str(folder),)
 
 
 def _make_folder(name: str, runs: Path) -> Path:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
 
 from daskpar.analyses.monte_carlo.batches import Sampling
 from daskpar.analyses.monte_carlo.dataset import Finish
 from daskpar.analyses.monte_carlo.kernel.blocks import Run, blocks
 from daskpar.analyses.monte_carlo.kernel.stopping import precise_enough
 from daskpar.errors import RecipeError
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 MOST_BLOCKS = 500_000
 UNKNOWN_SECONDS_PER_SAMPLE = 2e-8  # of a user's trial: about a numpy expression with one random number
@@ -79,15 +79,18 @@ class Plan:
         return blocks(sampling.n_batches, seconds, [sampling.n_batches - 1] if short else [])
 
 
-def reached(plan: Plan, found: xr.Dataset) -> bool:
-    """Whether a result is as precise as the plan wants it."""
-    target = plan.target_error or 0.0
+def reached(plan: Plan, found: Mapping[str, Any]) -> bool:
+    """Whether a result is as precise as the plan wants it; `found` holds the variables by name."""
+
+    def get(name: str) -> Any:
+        return np.atleast_1d(np.asarray(found[name], np.float64))
+
     if "estimate" in found:
-        value, error = found["estimate"].values[None], found["estimate_standard_error"].values[None]
-        unsure = found["variance_error"].values[:1]
+        value, error = get("estimate"), get("estimate_standard_error")
+        unsure = get("variance_error")[:1]
     else:
-        value, error = found["mean"].values.ravel(), found["standard_error"].values.ravel()
-        unsure = found["variance_error"].values.ravel()
+        value, error, unsure = get("mean"), get("standard_error"), get("variance_error")
     if plan.how.test:
         value, error, unsure = value[1:], error[1:], unsure[1:]
+    target = plan.target_error or 0.0
     return precise_enough(value, error, unsure, target, plan.relative, plan.how.independent)

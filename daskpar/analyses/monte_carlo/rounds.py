@@ -76,10 +76,10 @@ def in_rounds(beginning: Beginning, compute_all: ComputeAll) -> Variables:
         for segment in missing:
             nodes[_name(shorter, segment.run)] = _merged([next(found) for _ in segment.blocks])
         parts = [nodes[_name(shorter, segment.run)] for segment in segments]
-        result = dataset.make([beginning.first, *parts], plan.how)
-        if plan.target_error is not None and reached(plan, result):
+        result = dataset.variables([beginning.first, *parts], plan.how)
+        if plan.target_error is not None and reached(plan, {name: one for name, (_, one) in result.items()}):
             break
-    return {str(name): (tuple(map(str, v.dims)), v.values) for name, v in result.data_vars.items()}
+    return result
 
 
 def _name(plan: Plan, run: Run) -> tuple[int, int, int]:
