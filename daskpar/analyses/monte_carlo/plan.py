@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,7 +78,7 @@ class Plan:
         return blocks(sampling.n_batches, seconds, [sampling.n_batches - 1] if short else [])
 
 
-def reached(plan: Plan, found: Mapping[str, Any]) -> bool:
+def reached(plan: Plan, found: Any) -> bool:
     """Whether a result is as precise as the plan wants it; `found` holds the variables by name."""
 
     def get(name: str) -> Any:
