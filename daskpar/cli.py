@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from daskpar.cli_compare import compare
 from daskpar.errors import DaskparError, UsageError
 
 if TYPE_CHECKING:
@@ -298,54 +299,7 @@ def clean(
     )
 
 
-@app.command()
-def compare(
-    recipe: RecipeArgument,
-    versions: Annotated[
-        str, typer.Option("--versions", help="Versions to compare, or all; the first is the reference.")
-    ] = "dask,multiprocessing,mpi4py",
-    workers: Annotated[str, typer.Option("--workers", help="Numbers of workers.")] = "1,2",
-    repeats: Annotated[int, typer.Option("--repeats", help="Rounds, each of all versions.")] = 5,
-    most_repeats: Annotated[
-        int | None, typer.Option("--most-repeats", help="Go on so far, until the intervals are narrow.")
-    ] = None,
-    weak: Annotated[bool, typer.Option("--weak", help="The problem grows with the workers.")] = False,
-    profile: ProfileOption = "local",
-    settings: SetOption = None,
-    runs: RunsOption = None,
-    allow_code: AllowOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare dask with versions written by hand: results first, then times; writes a report."""
-    from daskpar.comparison.comparing import compare as measure
-
-    found = measure(
-        recipe,
-        versions.split(","),
-        whole_numbers(workers, "--workers"),
-        repeats,
-        profile=profile,
-        most_repeats=most_repeats,
-        weak=weak,
-        settings=settings or (),
-        allow_code=allow_code,
-        runs=runs,
-        say=lambda line: typer.echo(line, err=True),
-    )
-    report = found.report()
-    if as_json:
-        typer.echo(json.dumps(found.printed()))
-        return
-    typer.echo("\n".join([*found.conclusion, *(one["text"] for one in found.data["advice"])]))
-    typer.echo(f"wrote {report}")
-
-
-def whole_numbers(text: str, option: str) -> list[int]:
-    """Return the numbers in a text like ``1,2,4``."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"{text!r} is no list of whole numbers", "write 1,2,4", key=option) from None
+app.command()(compare)
 
 
 @app.command()
