@@ -24,6 +24,8 @@ from pydantic import BaseModel
 
 from daskpar.errors import AnalysisError, RecipeError
 
+Bits = Literal["everywhere", "per_cpu"]
+
 BUILT_IN: dict[str, str] = {
     "image_stats": "daskpar.analyses.image_stats:ANALYSIS",
     "map": "daskpar.analyses.map:ANALYSIS",
@@ -88,6 +90,10 @@ class Analysis:
         ``plot(dataset, figure)`` draws the result on a matplotlib figure for ``.png`` outputs.
     preview : callable, optional
         ``preview(partial)`` gives at most 4 kB of JSON for the receipt of a block, for watchers.
+    panel : callable or str, optional
+        ``panel(receipts, state)`` gives the plots of the dashboard's Science page from receipts that are new,
+        keeping in `state` what it made of earlier ones; or where it is found, as ``module:function``. See
+        `daskpar.dashboard.science`.
     cost : callable, optional
         ``cost(record, options)`` gives what ``daskpar plan`` shows: opens, bytes, the memory of a task,
         seconds of one core; keys end in ``_bytes`` or ``_seconds``. A ``task_memory_bytes`` above what a
@@ -95,15 +101,23 @@ class Analysis:
     code : callable, optional
         ``code(options)`` lists the ``module:function`` names in the options. They are the user's code:
         imported only when allowed, copied into the run, and part of what must not change.
-    code_arguments : int
-        How many arguments those functions are called with.
+    code_arguments : int or callable
+        How many arguments those functions are called with; ``code_arguments(options)`` where it depends.
     warnings : callable, optional
         ``warnings(record, options)`` lists what is odd but allowed; shown by ``daskpar validate`` and
         ``run``.
     by_hand : mapping of str to str
         The versions without dask, as ``module:function``, by name.
-    bits : {"everywhere", "per_cpu"}
-        Whether results are the same bits on every kind of CPU, or only on CPUs of one kind.
+    bits : {"everywhere", "per_cpu"} or callable
+        Whether results are the same bits on every kind of CPU, or only on CPUs of one kind; ``bits(options)``
+        where it depends. Where per CPU, records carry the kind of CPU, a run that goes on with another kind
+        says so, and results agree by tolerance.
+    extended : callable, optional
+        ``extended(before, after)`` gives options to add when ``daskpar resume --set`` changes those of a run
+        from `before` to `after`: what keeps the blocks that are stored in use.
+    replay : callable, optional
+        ``replay(record, options, name)`` gives a function without arguments that computes what ``daskpar run
+        RUN --replay NAME`` names in the analysis' own words, such as the number of a batch; else None.
     """
 
     build: Callable[[Any, Any], Any]
@@ -117,12 +131,19 @@ class Analysis:
     select: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     plot: Callable[[Any, Any], None] | None = None
     preview: Callable[[Any], Any] | None = None
+    panel: Callable[[Any, dict[str, Any]], Any] | str | None = None
     cost: Callable[[Any, Any], Any] | None = None
     code: Callable[[Any], list[str]] | None = None
-    code_arguments: int = 1
+    code_arguments: int | Callable[[Any], int] = 1
     warnings: Callable[[Any, Any], list[str]] | None = None
     by_hand: Mapping[str, str] = field(default_factory=dict)
-    bits: Literal["everywhere", "per_cpu"] = "everywhere"
+    bits: Bits | Callable[[Any], Bits] = "everywhere"
+    extended: Callable[[Any, Any], Mapping[str, Any]] | None = None
+    replay: Callable[[Any, Any, str], Callable[[], Any] | None] | None = None
+
+    def bits_of(self, options: Any) -> Bits:
+        """Return whether results with these options are the same bits on every kind of CPU."""
+        return self.bits(options) if callable(self.bits) else self.bits
 
 
 def analysis_names() -> list[str]:

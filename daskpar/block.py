@@ -16,7 +16,8 @@ from typing import Any
 
 from daskpar import ledger
 from daskpar.durable import Durable
-from daskpar.stored_value import as_partial
+from daskpar.provenance import cpu_kind
+from daskpar.stored_value import as_partial, load
 
 PREVIEW_LIMIT = 4096
 
@@ -34,23 +35,28 @@ class BlockWork:
     again : callable, optional
         Whether the running task was started before, on a worker that died. Then its record may be there
         already.
+    per_cpu : bool
+        Whether bits depend on the kind of CPU, so that records must carry it.
     """
 
     folder: str
     preview: Callable[[Any], Any] | None = None
     again: Callable[[], bool] | None = None
+    per_cpu: bool = False
 
     def __call__(self, durable: Durable, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Compute and store one block; return its receipt."""
         started = time.time()
         stored = ledger.find(self.folder, durable.key) if self.again is not None and self.again() else None
         if stored is not None:
-            return self._receipt(durable, stored, started, None)
+            return self._receipt(durable, stored, started, self._preview(load(stored)))
         partial = as_partial(durable(*args, **kwargs), durable.label)
         computed = time.time()
-        stored = ledger.store(self.folder, durable.key, partial)
-        preview = limited_preview(self.preview(partial)) if self.preview is not None else None
-        return self._receipt(durable, stored, started, preview, computed - started)
+        stored = ledger.store(self.folder, durable.key, partial, cpu_kind() if self.per_cpu else "")
+        return self._receipt(durable, stored, started, self._preview(partial), computed - started)
+
+    def _preview(self, partial: Any) -> Any:
+        return limited_preview(self.preview, partial) if self.preview is not None else None
 
     def _receipt(
         self, durable: Durable, stored: ledger.Stored, started: float, preview: Any, seconds: float = 0.0
@@ -66,13 +72,25 @@ class BlockWork:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "thread": threading.get_ident(),
+            "memory_bytes": memory_bytes(),
             "preview": preview,
+            **({"cpu": stored.cpu} if self.per_cpu else {}),
         }
 
 
-def limited_preview(value: Any) -> Any:
-    """Return a preview if it is JSON of at most 4 kB, else None: a watcher must never burden the run."""
+def memory_bytes() -> int:
+    """Return the memory that this process holds now; 0 where the system does not tell."""
     try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def limited_preview(preview: Callable[[Any], Any], partial: Any) -> Any:
+    """Return a preview if it is JSON of at most 4 kB, else None: watchers must never burden or end a run."""
+    try:
+        value = preview(partial)
         return value if len(json.dumps(value)) <= PREVIEW_LIMIT else None
-    except (TypeError, ValueError):
+    except Exception:
         return None

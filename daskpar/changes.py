@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from daskpar.analysis import analysis_names, load_analysis
+from daskpar.analysis import Analysis, analysis_names, load_analysis
 from daskpar.errors import UsageError
 from daskpar.recipe import Recipe, difference
 from daskpar.rundir import RunDirectory
@@ -54,6 +54,13 @@ def refuse_changed_code(run: RunDirectory, record: Mapping[str, Any], as_begun: 
             "begin a new run; or go on with the user's code as it was: daskpar resume --as-begun",
             path=run.path,
         )
+
+
+def kept_in_use(analysis: Analysis, record: Mapping[str, Any], options: Any) -> dict[str, Any]:
+    """Return the options that an analysis adds so that what an extended run has stored stays in use."""
+    if analysis.extended is None or analysis.options is None:
+        return {}
+    return dict(analysis.extended(analysis.options.model_validate(record["recipe"]["options"]), options))
 
 
 def file_digest(path: Path) -> str | None:

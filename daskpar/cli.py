@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from daskpar import cli_verify
 from daskpar.cli_compare import compare
+from daskpar.dashboard import verbs as watching
 from daskpar.errors import DaskparError, UsageError
 
 if TYPE_CHECKING:
     from daskpar.rundir import RunDirectory
+    from daskpar.submission import Run
 
 app = typer.Typer(
     name="daskpar",
@@ -45,6 +48,7 @@ AsBegunOption = Annotated[
     bool, typer.Option("--as-begun", help="Go on as the run began, though recipe or code changed since.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+FollowOption = Annotated[bool, typer.Option("--follow", help="Stay until a driver that is a job has ended.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", envvar="DASKPAR_DEBUG")]
 
 
@@ -131,7 +135,7 @@ def run(
         _replay(what, replay, runs)
         return
     if _is_run(what):
-        resume(what, profile, settings, runs, as_begun, as_json)
+        _go_on(_directory(what, runs), profile, settings, as_begun, as_json)
         return
     prepared = begin(
         Path(what),
@@ -156,16 +160,18 @@ def resume(
     settings: SetOption = None,
     runs: RunsOption = None,
     as_begun: AsBegunOption = False,
+    follow: FollowOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a run: stored blocks are not computed again; failed items are tried once more."""
-    from daskpar.driver import go_on
-    from daskpar.submission import open_run
+    from daskpar.submission import resume_elsewhere
 
-    directory = open_run(run, runs).directory
-    _in_foreground(
-        directory, lambda: go_on(directory, profile, settings=settings or (), as_begun=as_begun), as_json
-    )
+    directory = _directory(run, runs)
+    handle = resume_elsewhere(directory, profile, settings=settings or (), as_begun=as_begun)
+    if handle is None:
+        _go_on(directory, profile, settings, as_begun, as_json)
+    else:
+        _follow_or_leave(handle, follow or not handle.is_job, as_json)
 
 
 @app.command()
@@ -177,10 +183,11 @@ def submit(
     overwrite: OverwriteOption = False,
     runs: RunsOption = None,
     allow_code: AllowOption = False,
+    follow: FollowOption = False,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the driver goes on.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the run directory and start the driver where the profile says; on the local profile, follow it."""
+    """Make the run directory and start the driver where the profile says; follow it unless it is a job."""
     from daskpar.submission import submit as start
 
     handle = start(
@@ -192,21 +199,7 @@ def submit(
         output=output,
         overwrite=overwrite,
     )
-    if detach:
-        status = handle.status()
-        typer.echo(
-            json.dumps(status) if as_json else f"{handle.name} is started; daskpar status {handle.name}"
-        )
-        return
-    from daskpar.progress import shown
-
-    try:
-        with shown(handle.directory, quiet=as_json):
-            status = handle.wait()
-    except KeyboardInterrupt:
-        handle.interrupt()
-        raise
-    _report(handle.directory, status, as_json)
+    _follow_or_leave(handle, follow or (not detach and not handle.is_job), as_json)
 
 
 @app.command()
@@ -249,7 +242,7 @@ def logs(
             break
         time.sleep(0.5)
     for event, _ in handle.directory.events():
-        if event["event"] in ("failed", "damaged"):
+        if event["event"] in ("failed", "damaged", "warning"):
             typer.echo(f"{event['time']} {event['event']} {event.get('label', '')}: {event['message']}")
 
 
@@ -303,10 +296,25 @@ app.command()(compare)
 
 
 @app.command()
-def doctor(profile: ProfileOption = "local", as_json: JsonOption = False) -> None:
-    """Show what works here, and what to do about what does not."""
+def doctor(
+    profile: ProfileOption = "local",
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="FILE", help="Write a profile to start from, and no more."),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what works here, and what to do about what does not; workers of the profile are tried for real."""
     from daskpar.doctor import examine
 
+    if write is not None:
+        from daskpar.atomic import write_text
+        from daskpar.trial import starting_profile
+
+        write_text(write, starting_profile(), overwrite)
+        typer.echo(f"{write} is ready; next: daskpar doctor -p {write}")
+        return
     findings = examine(profile)
     if as_json:
         typer.echo(json.dumps([finding.data() for finding in findings]))
@@ -315,6 +323,10 @@ def doctor(profile: ProfileOption = "local", as_json: JsonOption = False) -> Non
             typer.echo(finding.text())
     if any(finding.state == "fault" for finding in findings):
         raise typer.Exit(1)
+
+
+for verb in (watching.dashboard, watching.report, cli_verify.verify, cli_verify.rerun):
+    app.command()(verb)
 
 
 def _replay(what: str, block: str, runs: Path | None) -> None:
@@ -328,6 +340,47 @@ def _replay(what: str, block: str, runs: Path | None) -> None:
         typer.echo(
             f"{name}: {array.dtype} {array.shape}" if hasattr(array, "dtype") else f"{name}: {array!r}"
         )
+
+
+def _directory(run: str, runs: Path | None) -> RunDirectory:
+    from daskpar.submission import open_run
+
+    return open_run(run, runs).directory
+
+
+def _go_on(
+    directory: RunDirectory, profile: str | None, settings: list[str] | None, as_begun: bool, as_json: bool
+) -> None:
+    from daskpar.driver import go_on
+
+    _in_foreground(
+        directory, lambda: go_on(directory, profile, settings=settings or (), as_begun=as_begun), as_json
+    )
+
+
+def _follow_or_leave(handle: Run, follow: bool, as_json: bool) -> None:
+    """Follow a run to its end, or say how to find it again."""
+    from daskpar.progress import shown
+
+    if not follow:
+        found = handle.status()
+        told = (
+            status_text(found)
+            if found["state"] == "done"
+            else f"{handle.name} is started; daskpar status {handle.name}"
+        )
+        typer.echo(json.dumps(found) if as_json else told)
+        return
+    try:
+        with shown(handle.directory, quiet=as_json):
+            status = handle.wait()
+    except KeyboardInterrupt:
+        if handle.is_job:
+            typer.echo(f"{handle.name} goes on; daskpar cancel {handle.name} ends it", err=True)
+        else:
+            handle.interrupt()
+        raise
+    _report(handle.directory, status, as_json)
 
 
 def _is_run(what: str) -> bool:
@@ -355,8 +408,16 @@ def _report(directory: RunDirectory, found: dict[str, Any], as_json: bool) -> No
 def status_text(found: dict[str, Any]) -> str:
     """Return a status as lines for people."""
     lines = [f"{found['name']}: {found['state']}, {found['blocks_done']} of {found['blocks_total']} blocks"]
+    queue = found.get("queue") or {}
+    if queue.get("job"):
+        lines.append(f"the driver is job {queue['job']}: {queue['state']}, {queue['reason']}")
+    elif queue.get("pending"):
+        lines.append(
+            f"{queue['pending']} worker jobs wait in the queue: {queue['reason'] or 'no reason given'}"
+        )
     if found.get("error"):
         lines.append(f"error: {found['error']}")
+    lines += [f"warning: {warning}" for warning in found.get("warnings", ())]
     if found["state"] in ("interrupted", "failed", "cancelled"):
         lines.append(f"nothing stored is lost; go on with: daskpar resume {found['name']}")
     if found.get("dashboard") and found["state"] == "running":
@@ -387,6 +448,9 @@ def run_command(arguments: list[str]) -> int:
     except Exception as error:
         return _unexpected(error, debug)
     except BaseException as error:
+        if type(error).__name__ == "OutOfTime":
+            typer.echo("the time of this job is over; another one goes on with the run", err=True)
+            return 0
         if type(error).__name__ == "Terminated":
             typer.echo("terminated; what was stored is kept: daskpar resume last", err=True)
             return 143

@@ -82,6 +82,45 @@ def open_saved(folder: Path) -> xr.Dataset:
     return xr.Dataset(variables, {n: v.compute() for n, v in coords.items()}, layout["attrs"])
 
 
+def saved_hash(folder: Path) -> str:
+    """Return the result hash that was saved with a Dataset."""
+    return str(json.loads((folder / "dataset.json").read_text())["result_hash"])
+
+
+def changed_arrays(folder: Path) -> list[str]:
+    """Read a saved Dataset from end to end; return a line for each array that is not as it was saved."""
+    try:
+        layout = json.loads((folder / "dataset.json").read_text())
+        entries = layout["variables"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [f"dataset.json cannot be read: {error}"]
+    found, whole = [], hashlib.sha256()
+    for name, entry in sorted(entries.items()):
+        try:
+            array = np.load(folder / entry["file"], mmap_mode="r")
+            digest = _digest_of(array)
+        except (OSError, ValueError) as error:
+            found.append(f"{name} cannot be read: {error}")
+            continue
+        if digest != entry["sha256"]:
+            found.append(f"{name} does not match its checksum")
+        if name not in layout["coords"]:
+            whole.update(f"{name} {tuple(entry['dims'])} {array.shape} {digest}\n".encode())
+    if not found and whole.hexdigest() != layout["result_hash"]:
+        found.append("dataset.json does not match the arrays")
+    return found
+
+
+def _digest_of(array: np.ndarray[Any, Any]) -> str:
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+    rows = max(1, BAND_BYTES * array.shape[0] // max(1, array.nbytes)) if array.ndim else 1
+    pieces = (array[i : i + rows] for i in range(0, array.shape[0], rows)) if array.ndim else [array]
+    for piece in pieces:
+        data = _canonical(np.ascontiguousarray(piece).reshape(-1))
+        digest.update(memoryview(data.view(np.uint8)))  # type: ignore[arg-type]
+    return digest.hexdigest()
+
+
 def bands(data: Any) -> Iterator[np.ndarray[Any, Any]]:
     """Yield an array in C order, a band of its leading dimension at a time, each computed in this thread."""
     if not dask.is_dask_collection(data):

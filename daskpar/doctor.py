@@ -5,47 +5,20 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from daskpar.errors import DaskparError
+from daskpar.finding import Finding
 from daskpar.provenance import THREAD_VARIABLES, numba_cache_dir, versions
 from daskpar.settings.cores import available_cores
 from daskpar.settings.profile_lookup import load_profile
+from daskpar.trial import try_profile
 
-State = Literal["good", "note", "fault"]
 OPTIONAL = {"mpi4py": "MPI (pip install daskpar[mpi])", "zarr": ".zarr outputs", "h5netcdf": ".nc outputs"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes
-    ----------
-    state : {"good", "note", "fault"}
-        Works; worth knowing; keeps the profile from working.
-    what, todo : str
-        What was found, and what to do about it.
-    """
-
-    state: State
-    what: str
-    todo: str = ""
-
-    def data(self) -> dict[str, str]:
-        """Return the finding as plain data."""
-        return asdict(self)
-
-    def text(self) -> str:
-        """Return the finding as a line."""
-        return f"{self.state:<6}{self.what}" + (f"; {self.todo}" if self.todo else "")
 
 
 def examine(profile: str = "local") -> list[Finding]:
@@ -138,28 +111,4 @@ def _profile(name: str) -> Iterator[Finding]:
         yield Finding("fault", str(error))
         return
     yield Finding("good", f"profile {name} is of kind {profile.kind}")
-    if profile.kind != "local":
-        yield Finding("note", f"profiles of kind {profile.kind} are not tried out by this command")
-        return
-    start = time.perf_counter()
-    try:
-        yield from _workers(name, start)
-    except (DaskparError, OSError) as error:
-        yield Finding(
-            "fault", f"the workers did not start: {error}", "try fewer, with workers: 1 in the profile"
-        )
-
-
-def _workers(name: str, start: float) -> Iterator[Finding]:
-    from daskpar.clusters import open_client
-
-    with open_client(name) as client:
-        host = client.submit(socket.gethostname, pure=False).result(timeout=60)
-        seconds = time.perf_counter() - start
-        encrypted = client.scheduler.address.startswith(("tls://", "inproc://"))
-        count = len(client.scheduler_info()["workers"])
-        yield Finding("good", f"{count} workers on {host} computed after {seconds:.1f} s")
-        yield Finding(
-            "good" if encrypted else "fault",
-            f"scheduler at {client.scheduler.address}, dashboard {client.dashboard_link}",
-        )
+    yield from try_profile(profile)

@@ -6,33 +6,32 @@ results folder.
 
 from __future__ import annotations
 
+import os
 import shutil
-import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from daskpar import dataset_store, outputs
-from daskpar.clusters import open_client
-from daskpar.errors import DaskparError
+from daskpar.clusters import Place, opener
+from daskpar.errors import ClusterError, DaskparError
 from daskpar.execution import Execution
 from daskpar.journal import Journal
+from daskpar.launching import is_job, launch
 from daskpar.preparation import Prepared, begin, extend, reopen
 from daskpar.result import Result
 from daskpar.rundir import EMPTY_STATE, RunDirectory, now
+from daskpar.stopping import OutOfTime, Terminated, stops_raise
 
 if TYPE_CHECKING:
     from daskpar.profile import Profile
     from daskpar.recipe import Recipe
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived. Not an `Exception`: nothing on the way out may mistake it for a failure."""
+MOST_IDLE_LINKS = 3  # jobs in a row that end without a new block
 
 
 def run(
@@ -104,20 +103,30 @@ def go_on(
 
 
 def drive(prepared: Prepared) -> Result:
-    """Advance a prepared run to its end, from this process."""
+    """Advance a prepared run to its end, from this process.
+
+    Raises
+    ------
+    daskpar.stopping.OutOfTime
+        The job that this process runs in nears its limit. Another job goes on with the run.
+    """
     run = prepared.run
     with run.lease.hold() as lost:
         (run.path / "cancel").unlink(missing_ok=True)
-        started = run.read_state().get("started") or now()
+        before = run.read_state()
         state = {**EMPTY_STATE, "name": run.name, "state": "running", "profile": prepared.profile.kind,
-                 "started": started, "path": str(run.path)}  # fmt: skip
-        with Journal(run, state, lost).kept() as journal, _termination_raises():
+                 "started": before.get("started") or now(), "path": str(run.path),
+                 "links": before.get("links", [])}  # fmt: skip
+        with Journal(run, state, lost).kept() as journal, stops_raise():
             try:
                 _work(prepared, journal)
+            except OutOfTime:
+                _hand_over(prepared, journal)
+                raise
             except BaseException as error:
                 if journal.state["state"] == "done":  # only the cluster had still to be closed
                     raise
-                journal.update(ended=now(), dashboard=None, **_ending(error, run))
+                journal.update(ended=now(), **NO_CLUSTER, **_ending(error, run))
                 if isinstance(error, Exception) and not isinstance(error, DaskparError):
                     journal.event(
                         "failed", label="driver", message=str(error), traceback=traceback.format_exc()
@@ -126,23 +135,57 @@ def drive(prepared: Prepared) -> Result:
     return Result(run)
 
 
+NO_CLUSTER: dict[str, Any] = {"dashboard": None, "workers": 0, "queue": None}
+
+
 def _work(prepared: Prepared, journal: Journal) -> None:
     execution = Execution(prepared, journal)
+    if not journal.state["links"]:
+        journal.update(links=[journal.state["blocks_done"]])
+    profile = prepared.profile
     clock = time.monotonic()
-    with open_client(prepared.profile) as client:
-        link = client.dashboard_link if getattr(prepared.profile, "dashboard", True) else None
+    stopped = threading.Event()  # this job runs out of time, and another will go on
+    place = Place(prepared.run.path, journal.update, stopped.is_set)
+    with opener(profile.kind)(profile, place) as client:
+        link = client.dashboard_link if getattr(profile, "dashboard", True) else None
         journal.update(dashboard=link, workers=len(client.scheduler_info()["workers"]))
         journal.event("cluster", seconds=time.monotonic() - clock)
-        dataset = execution.run(client)
+        try:
+            dataset = execution.run(client)
+        except OutOfTime:
+            stopped.set()
+            execution.settle(client)
+            raise
         journal.event("assemble")
         result_hash = dataset_store.save(dataset, prepared.run.dataset)
         written = _write_outputs(prepared, result_hash, journal.state["started"])
         journal.event("done", seconds=time.monotonic() - clock)
-        done = {"state": "done", "ended": now(), "error": None, "exit_code": 0, "dashboard": None}
+        done = {"state": "done", "ended": now(), "error": None, "exit_code": 0, **NO_CLUSTER}
         journal.update(**done, result_hash=result_hash, outputs=list(map(str, written)))
         journal.write()
         if prepared.recipe.keep_ledger == "until_done":
             shutil.rmtree(prepared.run.ledger, ignore_errors=True)
+
+
+def _hand_over(prepared: Prepared, journal: Journal) -> None:
+    """Submit the job that goes on with the run, unless several have not come forward."""
+    state = journal.state
+    links = [*state["links"], state["blocks_done"]][-MOST_IDLE_LINKS - 1 :]
+    reason = (state.get("queue") or {}).get("reason") or "no worker had time to finish a block"
+    try:
+        if len(links) > MOST_IDLE_LINKS and links[0] == links[-1]:
+            raise ClusterError(
+                f"{MOST_IDLE_LINKS} jobs in a row ended without a finished block: {reason}",
+                "give the workers more time or smaller blocks, then daskpar resume",
+            )
+        if not is_job(prepared.profile):
+            raise ClusterError("the time of the job around this run is over", "daskpar resume goes on")
+        launch(prepared.run, prepared.profile, after=os.environ.get("SLURM_JOB_ID", ""))
+    except ClusterError as error:
+        journal.update(ended=now(), links=[], **NO_CLUSTER, **_ending(error, prepared.run))
+        raise
+    journal.event("handed over", blocks_done=state["blocks_done"], reason=reason)
+    journal.update(state="pending", links=links, **NO_CLUSTER)
 
 
 def _write_outputs(prepared: Prepared, result_hash: str, started: str) -> list[Path]:
@@ -181,21 +224,3 @@ def _ending(error: BaseException, run: RunDirectory) -> dict[str, Any]:
         }
     code = getattr(error, "exit_code", 1)
     return {"state": "failed", "error": str(error) or type(error).__name__, "exit_code": code}
-
-
-@contextmanager
-def _termination_raises() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that the cluster is closed and the state written."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: let the ending end
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

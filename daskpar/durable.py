@@ -14,7 +14,7 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 
 from dask._task_spec import List, Task, TaskRef
 from dask.base import tokenize
-from dask.delayed import Delayed, delayed
+from dask.delayed import Delayed, unpack_collections
 from dask.highlevelgraph import HighLevelGraph
 from dask.utils import ensure_dict
 
@@ -93,25 +93,73 @@ def durable(function: Callable[..., Any], *args: Any, key: Any, label: str) -> D
         Named ``durable-<word>-<key>``, `word` being the first word of the label.
     """
     digest = block_key(function, key)
-    node = Durable(function, digest, label)
-    # Naming the wrapper too keeps dask from hashing it, which costs more than everything else here.
-    call = delayed(node, name=f"call-{digest}", pure=False, traverse=False)
-    result: Delayed = call(*args, dask_key_name=f"durable-{_word(label)}-{digest}")
-    return result
+    name = f"durable-{_word(label)}-{digest}"
+    # The task is made here: a call of a delayed function looks into every argument, which costs more than
+    # everything else.
+    values, nodes = zip(*map(_reference, args), strict=True) if args else ((), ())
+    task = Task(name, Durable(function, digest, label), *values)
+    graph = HighLevelGraph.from_collections(
+        name, {name: task}, dependencies=[n for some in nodes for n in some]
+    )
+    return Delayed(name, graph)
 
 
-def collect(function: Callable[..., Any], nodes: Sequence[Delayed], *args: Any) -> Delayed:
+def _reference(value: Any) -> tuple[Any, Sequence[Any]]:
+    """Return what stands for an argument in a task, and the collections it refers to."""
+    if isinstance(value, Delayed):
+        return TaskRef(value.key), (value,)
+    if value is None or isinstance(value, int | float | str | bytes):
+        return value, ()
+    found: tuple[Any, Sequence[Any]] = unpack_collections(value)
+    return found
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Delayed nodes whose graphs are merged into one layer: several collections can stand on them cheaply.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        Theirs, in order.
+    layer : str
+        Name of the layer.
+    graph : dict
+        Its tasks.
+    """
+
+    keys: tuple[str, ...]
+    layer: str
+    graph: Mapping[Any, Any]
+
+    def beneath(self, name: str, tasks: Mapping[Any, Any]) -> HighLevelGraph:
+        """Return the graph of a layer of tasks that refer to these nodes."""
+        return HighLevelGraph({name: tasks, self.layer: self.graph}, {name: {self.layer}, self.layer: set()})
+
+
+def merged(nodes: Sequence[Delayed]) -> Nodes:
+    """Merge the graphs of delayed nodes, at a cost linear in their number, where dask's own is quadratic."""
+    graph: dict[Any, Any] = {}
+    seen: set[int] = set()
+    for node in nodes:
+        own = node.__dask_graph__()
+        for layer in getattr(own, "layers", {"": own}).values():
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                graph.update(ensure_dict(layer))
+    keys = tuple(node.key for node in nodes)
+    return Nodes(keys, f"nodes-{digest_of(keys)}", graph)
+
+
+def collect(function: Callable[..., Any], nodes: Sequence[Delayed] | Nodes, *args: Any) -> Delayed:
     """Return a delayed call of ``function(results, *args)``: `results` is the list of what the nodes give.
 
-    As ``delayed(function)(nodes, *args)``, but its cost is linear in the number of nodes, where dask's is
-    quadratic. `args` are passed as they are.
+    As ``delayed(function)(nodes, *args)``, without its cost. `args` are passed as they are.
     """
-    graph: dict[Any, Any] = {}
-    for node in nodes:
-        graph.update(ensure_dict(node.__dask_graph__()))
-    name = f"collect-{tokenize(function, [node.key for node in nodes], args)}"
-    graph[name] = Task(name, function, List(*(TaskRef(node.key) for node in nodes)), *args)
-    return Delayed(name, HighLevelGraph.from_collections(name, graph))
+    below = nodes if isinstance(nodes, Nodes) else merged(nodes)
+    name = f"collect-{tokenize(function, below.keys, args)}"
+    task = Task(name, function, List(*map(TaskRef, below.keys)), *args)
+    return Delayed(name, below.beneath(name, {name: task}))
 
 
 def block_key(function: Callable[..., Any], key: Any) -> str:

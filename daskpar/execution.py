@@ -25,7 +25,7 @@ from distributed.scheduler import KilledWorker
 from daskpar import ledger
 from daskpar.block import BlockWork
 from daskpar.clusters.plugins import CodeFirst, LogsToRun, MarkSecondStarts, started_before
-from daskpar.clusters.waves import Lost, computed
+from daskpar.clusters.waves import Lost, computed, settle
 from daskpar.durable import Stage
 from daskpar.durable_graph import DurableGraph, durable_graph
 from daskpar.errors import AnalysisError, ClusterError, DaskparError, Fault
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from daskpar.preparation import Prepared
 
+SETTLE = 10.0  # seconds that running blocks get where the driver has to stop
 FAILURES_BEFORE_STOP = 8  # distinct blocks; the rest of the work is saved before the run ends
 
 
@@ -55,15 +56,23 @@ class Execution:
         Where receipts are noted.
     stored : dict
         What the ledger holds, by record key.
+    blocks : set of str
+        Record keys of all blocks of the stages so far.
+    cpus : set of str
+        Kinds of CPU that computed what is stored, where bits depend on them.
     """
 
     prepared: Prepared
     journal: Journal
     stored: dict[str, Stored] = field(init=False)
     blocks: set[str] = field(default_factory=set)
+    cpus: set[str] = field(default_factory=set)
+    memory: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.stored = self._read_ledger()
+        if self.prepared.per_cpu:
+            self.cpus = {record.cpu for record in self.stored.values()}
         self._stages = each_stage(self.prepared.build())
         self._graph = self._next_graph(next(self._stages))
 
@@ -80,6 +89,13 @@ class Execution:
             result = self.assembled(self._graph, self.stored)
             self._graph = self._next_graph(self._stages.send(result))
         return result
+
+    def settle(self, client: Client) -> None:
+        """Let the blocks that run now be stored; begin no other."""
+        try:
+            settle(client, SETTLE)
+        except Exception as error:  # whoever stops has no time for what fails now; blocks are redone
+            self.journal.event("unsettled", message=str(error))
 
     def _next_graph(self, stage: Stage | None) -> DurableGraph | None:
         if stage is None:
@@ -101,7 +117,8 @@ class Execution:
 
     def _compute(self, graph: DurableGraph, client: Client) -> None:
         """Have the workers compute and store all blocks of a stage that the ledger does not hold."""
-        work = BlockWork(str(self.prepared.run.ledger), self.prepared.analysis.preview, started_before)
+        preview, per_cpu = self.prepared.analysis.preview, self.prepared.per_cpu
+        work = BlockWork(str(self.prepared.run.ledger), preview, started_before, per_cpu)
         todo = graph.todo(self.stored, work)
         failures: list[DaskparError] = []
         for batch in computed(client, todo):
@@ -118,12 +135,29 @@ class Execution:
             raise type(failures[0])(faults=faults_of(failures))
 
     def _progress(self, missing: int) -> dict[str, int]:
-        return {"blocks_total": len(self.blocks), "blocks_done": len(self.blocks) - missing}
+        done = len(self.blocks) - missing
+        memory = sum(self.memory.values())
+        return {"blocks_total": len(self.blocks), "blocks_done": done, "memory_bytes": memory}
 
     def _note(self, receipt: dict[str, Any]) -> None:
-        stored: Stored = receipt.pop("stored")
+        # Not popped: with threads for workers, the receipt is the very dict that dependent tasks are given.
+        stored: Stored = receipt["stored"]
         self.stored[stored.key] = stored
-        self.journal.event("block", **receipt, digest=stored.digest)
+        told = {name: value for name, value in receipt.items() if name != "stored"}
+        self.journal.event("block", **told, digest=stored.digest)
+        self.memory[receipt["host"], receipt["pid"]] = receipt["memory_bytes"]
+        self._note_cpu(receipt.get("cpu", ""), str(receipt["host"]))
+
+    def _note_cpu(self, cpu: str, host: str) -> None:
+        """Say once for each further kind of CPU that bits of this run depend on who computed what."""
+        if cpu and self.cpus and cpu not in self.cpus:
+            what = (
+                f"{host} has another kind of CPU than what is stored was computed on: "
+                "another run agrees with this one by tolerance, not bit by bit"
+            )
+            self.journal.event("warning", message=what)
+            self.journal.update(warnings=[*self.journal.state.get("warnings", []), what])
+        self.cpus |= {cpu} - {""}
 
     def _failure(self, error: BaseException, label: str) -> DaskparError:
         text = "".join(traceback.format_exception(error))[-8000:]

@@ -4,7 +4,8 @@ A *record* is one partial, a dict of arrays, with the key that says what it is a
 
     magic 8 | key 20 | header length u32 | payload length u64 | digest 32 | header | payload
 
-The header is JSON: name, dtype, shape, offset and SHA-256 of each array; the payload holds the arrays in C
+The header is JSON: name, dtype, shape, offset and SHA-256 of each array, and the kind of CPU where the bits
+depend on it; the payload holds the arrays in C
 order, little-endian. The digest seals all before it and the header, and through it the arrays, so one array
 can be read and checked alone.
 
@@ -84,6 +85,11 @@ class Stored(Mapping[str, NDArray[Any]]):
     def _layout(self) -> dict[str, Any]:
         return _layout(self._header)
 
+    @property
+    def cpu(self) -> str:
+        """The kind of CPU that computed it, where its bits depend on that; else empty."""
+        return str(json.loads(self._header)["cpu"])
+
     def __getitem__(self, name: str) -> NDArray[Any]:
         entry = self._layout[name]
         with open(self.path, "rb") as file:
@@ -110,15 +116,26 @@ class Stored(Mapping[str, NDArray[Any]]):
                 _read_array(file, entry, self.path, self.offset)
 
 
-def store(folder: str | Path, key: str, partial: Partial) -> Stored:
+def store(folder: str | Path, key: str, partial: Partial, cpu: str = "") -> Stored:
     """Write a partial into the ledger at `folder`, durably, and return its handle.
+
+    Parameters
+    ----------
+    folder : path
+        The ledger.
+    key : str
+        What the partial is.
+    partial : mapping of str to array
+        What to store.
+    cpu : str
+        The kind of CPU that computed it, where its bits depend on that.
 
     Raises
     ------
     daskpar.errors.OutputError
         When the disk is full or the folder cannot be written. Nothing half-written stays behind.
     """
-    head, arrays, digest = _encode(key, partial)
+    head, arrays, digest = _encode(key, partial, cpu)
     length = len(head) + sum(a.nbytes for a in arrays)
     place = _append if length < SMALL else _write_file
     try:
@@ -170,14 +187,14 @@ def _verifies(record: Stored) -> bool:
     return True
 
 
-def _encode(key: str, partial: Partial) -> tuple[bytes, list[NDArray[Any]], str]:
+def _encode(key: str, partial: Partial, cpu: str) -> tuple[bytes, list[NDArray[Any]], str]:
     arrays, header, offset = [], [], 0
     for name, value in partial.items():
         array = _storable(name, value)
         header.append([name, array.dtype.str, array.shape, offset, hashlib.sha256(_bytes(array)).hexdigest()])
         arrays.append(array)
         offset += array.nbytes
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = json.dumps({"arrays": header, "cpu": cpu}, separators=(",", ":")).encode()
     fixed = _FIXED.pack(MAGIC, bytes.fromhex(key), len(text), offset)
     digest = hashlib.sha256(fixed + text)
     return fixed + digest.digest() + text, arrays, digest.hexdigest()
@@ -200,7 +217,7 @@ def _layout(header: bytes) -> dict[str, Any]:
     start = _START + len(header)
     return {
         name: {"name": name, "dtype": dtype, "shape": shape, "offset": start + offset, "sha256": digest}
-        for name, dtype, shape, offset, digest in json.loads(header)
+        for name, dtype, shape, offset, digest in json.loads(header)["arrays"]
     }
 
 

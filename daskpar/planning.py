@@ -16,7 +16,9 @@ import cloudpickle
 
 from daskpar.durable import Stage
 from daskpar.durable_graph import durable_graph
+from daskpar.launching import scripts
 from daskpar.preparation import Prepared, prepare_nothing
+from daskpar.rundir import runs_folder
 
 if TYPE_CHECKING:
     from daskpar.profile import Profile
@@ -117,7 +119,10 @@ def _plan(prepared: Prepared) -> Plan:
     cost = dict(analysis.cost(prepared.record, prepared.options)) if analysis.cost is not None else {}
     if cost.get("core_seconds"):
         cost["predicted_seconds"] = cost["core_seconds"] / (workers * threads)
-    return Plan(prepared.recipe.name, profile.kind, stages, cost, workers, threads, tuple(prepared.warnings))
+    name = prepared.recipe.name
+    script = scripts(profile, f"{name}-TIME", str(runs_folder() / f"{name}-TIME"))
+    warnings = tuple(prepared.warnings)
+    return Plan(name, profile.kind, stages, cost, workers, threads, warnings, script)
 
 
 def _stage_plans(prepared: Prepared) -> tuple[StagePlan, ...]:

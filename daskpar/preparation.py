@@ -6,6 +6,7 @@ behind it is no longer what it was.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from typing import Any
 
 from daskpar.analysis import Analysis, Where, analysis_names, load_analysis
 from daskpar.atomic import write_text
-from daskpar.changes import file_digest, refuse_changed_code, refuse_changed_recipe
+from daskpar.changes import file_digest, kept_in_use, refuse_changed_code, refuse_changed_recipe
 from daskpar.durable import digest_of
 from daskpar.errors import DaskparError, InputError, ProfileError, RecipeError, UsageError
 from daskpar.outputs import is_ours
@@ -76,6 +77,11 @@ class Prepared:
         """What is odd about recipe and input, but allowed."""
         found = self.analysis.warnings
         return found(self.record, self.options) if found is not None else []
+
+    @property
+    def per_cpu(self) -> bool:
+        """Whether results are the same bits only on CPUs of one kind."""
+        return self.analysis.bits_of(self.options) == "per_cpu"
 
     @property
     def identity(self) -> Any:
@@ -170,7 +176,8 @@ def _checked(
     recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str], allow_code: bool
 ) -> tuple[Recipe, Analysis]:
     if allow_code:
-        _put_first(Path(recipe).parent if isinstance(recipe, str | Path) else Path.cwd())
+        folder = recipe.folder if isinstance(recipe, Recipe) else Path.cwd()
+        put_first(Path(recipe).parent if isinstance(recipe, str | Path) else folder)
     loaded = load_recipe(recipe, settings, allow_code)
     analysis = load_analysis(loaded.analysis, allow_code)
     with _located(loaded):
@@ -210,7 +217,7 @@ def reopen(
     """
     record = run.record
     if run.code.is_dir():
-        _put_first(run.code)
+        put_first(run.code)
     refuse_changed_recipe(run, record, as_begun)
     refuse_changed_code(run, record, as_begun)
     allow_code = bool(record["allow_code"])
@@ -232,7 +239,7 @@ def reopen(
             key="inputs",
         )
     if settings or profile is not None:
-        extend(prepared)
+        prepared = extend(prepared, **kept_in_use(prepared.analysis, record, prepared.options))
     return prepared
 
 
@@ -245,7 +252,11 @@ def extend(prepared: Prepared, **options: Any) -> Prepared:
         recipe = Recipe.from_data(data, lookup, folder=recipe.folder)
     write_text(run.path / "recipe.yaml", recipe.dump())
     write_text(run.path / "profile.yaml", dump_profile(prepared.profile))
-    run.write_record({**run.record, "recipe": recipe.data(), "recipe_digest": recipe.digest()})
+    record = run.record
+    made_with = {**record["provenance"], "recipe": {"text": recipe.dump(), "digest": recipe.digest()}}
+    run.write_record(
+        {**record, "recipe": recipe.data(), "recipe_digest": recipe.digest(), "provenance": made_with}
+    )
     return replace(prepared, recipe=recipe, options=_options(prepared.analysis, recipe))
 
 
@@ -347,6 +358,13 @@ def _refuse_large_blocks(prepared: Prepared) -> None:
         )
 
 
+def _planned(prepared: Prepared) -> Any:
+    """Return what the analysis says of the cost, as JSON, for watchers."""
+    cost = prepared.analysis.cost
+    found = {} if cost is None else cost(prepared.record, prepared.options)
+    return json.loads(json.dumps(found, default=str))
+
+
 def _remove_if_empty(folder: Path) -> None:
     try:
         folder.rmdir()
@@ -377,6 +395,7 @@ def _write_beginning(prepared: Prepared, source: Any, allow_code: bool, settings
             "input": identity_digest(prepared),
             "code": {name: {"file": str(file), "sha256": file_digest(file)} for name, file in code.items()},
             "settings": list(settings),
+            "planned": _planned(prepared),
             "provenance": provenance(
                 recipe.dump(),
                 recipe.digest(),
@@ -390,7 +409,8 @@ def _write_beginning(prepared: Prepared, source: Any, allow_code: bool, settings
     )
 
 
-def _put_first(folder: Path) -> None:
+def put_first(folder: Path) -> None:
+    """Have modules of this folder imported before all others."""
     path = str(folder.absolute())
     if path in sys.path:
         sys.path.remove(path)

@@ -68,8 +68,12 @@ class LocalProfile(_Site):
 class Driver(_Settings):
     """The process that advances a run: where, and with what limits if it is a job."""
 
-    mode: Literal["job", "process"] = Field("job", description="A batch job, or a process on the submit host")
-    walltime: Walltime | None = Field(None, description="Default: that of the workers")
+    mode: Literal["job", "allocation", "here"] = Field(
+        "job",
+        description="A batch job that submits the workers; one job for all, where nodes may not submit; "
+        "or a process on this host",
+    )
+    walltime: Walltime | None = Field(None, description="Default: the longest that the partition allows")
     memory: Memory = Field(4 * 2**30, description="Memory of the driver's job")
     partition: QueueName | None = Field(None, description="Default: that of the workers")
 

@@ -17,7 +17,8 @@ from daskpar.preparation import Prepared
 def replay(prepared: Prepared, block: str) -> Any:
     """Compute the block with this label or key, or a beginning of it that fits only one; return its partial.
 
-    Blocks it depends on are read from the ledger where they are stored, and computed where not.
+    An analysis may know names of its own for parts of its work, such as the number of a batch. Blocks
+    it depends on are read from the ledger where they are stored, and computed where not.
 
     Raises
     ------
@@ -26,6 +27,10 @@ def replay(prepared: Prepared, block: str) -> Any:
     BaseException
         What the block raises, as it is: with its traceback, and with a debugger if one is set.
     """
+    own = prepared.analysis.replay
+    part = own(prepared.record, prepared.options, block) if own is not None else None
+    if part is not None:
+        return part()
     stored, _ = ledger.scan(prepared.run.ledger)
     labels: list[str] = []
     stages = each_stage(prepared.build())

@@ -45,6 +45,11 @@ class Result:
 
         return open_saved(self.run.dataset)
 
+    def _repr_html_(self) -> str:
+        from daskpar.dashboard.notebook import result_html
+
+        return result_html(self)
+
     @property
     def outputs(self) -> list[Path]:
         """The files written, in the order of the recipe."""

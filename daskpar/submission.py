@@ -1,6 +1,7 @@
 """Start a driver elsewhere and keep track of it: submit, status, wait, logs, cancel.
 
-On the local profile the driver is a child process in a session of its own, so that it outlives the terminal.
+Where the profile has no batch system the driver is a child process in a session of its own, so that it
+outlives the terminal; on Slurm it is a job.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,15 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 from daskpar import lease
 from daskpar.atomic import write_text
+from daskpar.clusters import slurm_commands
 from daskpar.errors import ClusterError, UsageError
-from daskpar.rundir import ENDED, RunDirectory, find_run, list_runs, now, runs_folder
+from daskpar.launching import is_launched, launch, launched
+from daskpar.rundir import EMPTY_STATE, ENDED, RunDirectory, find_run, list_runs, now, runs_folder
 
 if TYPE_CHECKING:
+    from daskpar.preparation import Prepared
     from daskpar.profile import Profile
     from daskpar.recipe import Recipe
     from daskpar.result import Result
 
-POLL = 0.2  # seconds; a run is watched through files, which no event announces across hosts
+# Seconds; a run is watched through files, which no event announces across hosts, and through the queue.
+POLL, JOB_POLL = 0.2, 1.0
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,24 @@ class Run:
         """The run's name."""
         return self.directory.name
 
+    @property
+    def is_job(self) -> bool:
+        """Whether its driver is a batch job, which goes on without us."""
+        return self._process() is None and launched(self.directory) is not None
+
     def status(self) -> dict[str, Any]:
         """Return name, state, profile, progress, times, result hash, error and path, and more."""
         status = self.directory.status()
-        if status["state"] == "pending" and not self._driver_lives() and not self.directory.lease.is_held():
-            status["state"] = "interrupted"
-            status["error"] = "the driver did not start; see daskpar logs, then daskpar resume"
+        if status["state"] != "pending" or self.directory.lease.is_held():
+            return status
+        job = self._job()
+        if job is not None:
+            status["queue"] = {"job": job[0], "state": job[1].state, "reason": job[1].reason}
+        elif not self._driver_lives():
+            status.update(self.directory.read_state())  # it may have begun or ended since
+            if status["state"] == "pending" and not self.directory.lease.is_held():
+                status["state"] = "interrupted"
+                status["error"] = "the driver did not start; see daskpar logs, then daskpar resume"
         return status
 
     def wait(self, timeout: float | None = None) -> dict[str, Any]:
@@ -70,7 +85,26 @@ class Run:
                 return self.status()
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name} is {status['state']} after {timeout} s")
-            time.sleep(POLL)
+            time.sleep(JOB_POLL if self.is_job else POLL)
+
+    def watch(self, timeout: float | None = None) -> dict[str, Any]:
+        """Show the progress until the run ends; return the status.
+
+        In a notebook a bar in the cell's output, which needs no extension; elsewhere on stderr.
+
+        Raises
+        ------
+        TimeoutError
+            It still runs after `timeout` seconds.
+        """
+        from daskpar.dashboard.notebook import watch
+
+        return watch(self, timeout)
+
+    def _repr_html_(self) -> str:
+        from daskpar.dashboard.notebook import run_html
+
+        return run_html(self.status())
 
     def logs(self) -> str:
         """Return the logs of driver and workers, one after the other."""
@@ -82,17 +116,22 @@ class Run:
         Raises
         ------
         daskpar.errors.ClusterError
-            The driver is on another host, or does not end.
+            The driver is a process of another host, or does not end; or jobs stay in the queue.
         """
         write_text(self.directory.path / "cancel", now() + "\n")
-        driver = self._driver()
-        if driver is None:
-            state = self.directory.read_state()
-            if state["state"] != "done":
-                self.directory.write_state(
-                    {**state, "state": "cancelled", "ended": now(), "error": "cancelled"}
-                )
-            return self.status()
+        job, driver = self._job(), self._driver()
+        if job is not None:
+            self._cancel_job(job[0], job[1].waits, timeout)
+        elif driver is not None:
+            self._cancel_process(driver, timeout)
+        self._cancel_worker_jobs()
+        state = self.directory.read_state()
+        if state["state"] not in ENDED:
+            ended = {"state": "cancelled", "ended": now(), "error": "cancelled", "workers": 0, "queue": None}
+            self.directory.write_state({**state, **ended})
+        return self.status()
+
+    def _cancel_process(self, driver: dict[str, Any], timeout: float) -> None:
         if driver["host"] != socket.gethostname():
             raise ClusterError(
                 f"the driver is pid {driver['pid']} on {driver['host']}",
@@ -101,11 +140,32 @@ class Run:
             )
         os.kill(int(driver["pid"]), signal.SIGTERM)
         try:
-            return self.wait(timeout)
+            self.wait(timeout)
         except TimeoutError as error:
             raise ClusterError(
                 f"the driver, pid {driver['pid']}, did not end within {timeout:.0f} s", "end it with kill -9"
             ) from error
+
+    def _cancel_job(self, job: str, waits: bool, timeout: float) -> None:
+        """End the driver's job: with a signal first, so that it ends its workers' jobs itself."""
+        if not waits:
+            slurm_commands.scancel([job], ["--batch", "--signal=TERM"])
+            try:
+                self.wait(timeout)
+            except TimeoutError:
+                pass  # it had its chance
+        slurm_commands.cancel_for_good([job])
+
+    def _cancel_worker_jobs(self) -> None:
+        """End what a driver left in the queue, which died or handed over."""
+        path = self.directory.path / "jobs.json"
+        try:
+            jobs = set(json.loads(path.read_text()).values())
+        except (OSError, ValueError):
+            return
+        if jobs:
+            slurm_commands.cancel_for_good(jobs)
+        path.unlink(missing_ok=True)
 
     def interrupt(self, timeout: float = 30.0) -> dict[str, Any]:
         """Hand Ctrl-C on to a driver of this host, and wait until it has closed its workers."""
@@ -122,21 +182,30 @@ class Run:
         return Result(self.directory)
 
     def _driver(self) -> dict[str, Any] | None:
-        for holder in (self.directory.lease.holder(), self._started()):
+        for holder in (self.directory.lease.holder(), self._process()):
             if holder is not None and lease.is_alive(holder):
                 return holder
         return None
 
-    def _started(self) -> dict[str, Any] | None:
-        try:
-            return dict(json.loads((self.directory.path / "submission.json").read_text()))
-        except (OSError, ValueError):
+    def _process(self) -> dict[str, Any] | None:
+        started = launched(self.directory)
+        return started if started is not None and "pid" in started else None
+
+    def _job(self) -> tuple[str, slurm_commands.Job] | None:
+        """Return the driver's job and how the queue shows it; None where there is none, or it is over."""
+        started = launched(self.directory)
+        if started is None or "job" not in started or "pid" in started:
             return None
+        try:
+            found = slurm_commands.queue().get(started["job"])
+        except ClusterError:  # silence says nothing about the job
+            found = slurm_commands.Job("UNKNOWN", "Slurm does not answer")
+        return None if found is None or found.state == "COMPLETING" else (started["job"], found)
 
     def _driver_lives(self) -> bool:
-        started = self._started()
+        started = self._process()
         if started is None:
-            return False
+            return self._job() is not None
         _reap(int(started["pid"]))
         return lease.is_alive(started)
 
@@ -171,22 +240,47 @@ def submit(
         output=output,
         overwrite=overwrite,
     )
-    return start_driver(prepared.run)
+    return start_driver(prepared)
 
 
-def start_driver(run: RunDirectory, arguments: Sequence[str] = ()) -> Run:
-    """Start ``daskpar run RUN`` as a process of its own, its output in ``logs/driver.log``."""
-    run.logs.mkdir(exist_ok=True)
-    with open(run.logs / "driver.log", "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "daskpar", "run", str(run.path), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    write_text(run.path / "submission.json", json.dumps(lease.describe(process.pid)))
+def start_driver(prepared: Prepared) -> Run:
+    """Start the driver of a prepared run where its profile says, its output in ``logs/driver.log``."""
+    run = prepared.run
+    state = run.read_state()
+    run.write_state({**EMPTY_STATE, **state, "state": "pending", "error": None, "ended": None})
+    try:
+        launch(run, prepared.profile)
+    except ClusterError as error:
+        run.write_state({**state, "state": "failed", "error": str(error), "exit_code": error.exit_code})
+        raise
     return Run(run)
+
+
+def resume_elsewhere(
+    run: RunDirectory,
+    profile: str | Path | Profile | None = None,
+    *,
+    settings: Sequence[str] = (),
+    as_begun: bool = False,
+) -> Run | None:
+    """Go on with a run in a batch job or as MPI ranks, where its profile says so; else return None.
+
+    Raises
+    ------
+    daskpar.errors.UsageError
+        A driver has it already.
+    """
+    from daskpar.preparation import profile_model, reopen
+
+    if not is_launched(profile_model(profile if profile is not None else run.path / "profile.yaml")):
+        return None
+    status = Run(run).status()
+    if status["state"] in ("running", "pending"):
+        raise UsageError(f"is {status['state']} already", "see daskpar status", path=run.path)
+    prepared = reopen(run, profile, settings=settings, as_begun=as_begun)
+    if status["state"] == "done" and not settings:
+        return Run(run)
+    return start_driver(prepared)
 
 
 def open_run(token: str | Path, runs: str | Path | None = None) -> Run:

@@ -36,6 +36,7 @@ def refuse_code(analysis: Analysis, options: Any, allow_code: bool) -> None:
     daskpar.errors.AnalysisError
         They cannot be imported, or called with what they will be called with.
     """
+    wanted = analysis.code_arguments
     for target in _named_code(analysis, options):
         if not allow_code and not target.startswith("daskpar."):
             raise RecipeError(
@@ -46,7 +47,7 @@ def refuse_code(analysis: Analysis, options: Any, allow_code: bool) -> None:
         function = load_code(target)
         if not callable(function):
             raise AnalysisError(f"{target!r} is not a function", "name a function", key="options.function")
-        check_signature(function, analysis.code_arguments, target, "options.function")
+        check_signature(function, wanted(options) if callable(wanted) else wanted, target, "options.function")
 
 
 def copy_code(run: RunDirectory, code: Mapping[str, Path]) -> None:

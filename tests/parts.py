@@ -84,6 +84,8 @@ def main() -> int:
     _adopt_orphans()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
+    # A shell has what it starts in the background ignore Ctrl-C, and the tests of Ctrl-C would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir(parents=True)
     wanted = arguments.part or [*CHECKS, *PARTS]

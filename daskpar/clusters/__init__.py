@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +18,41 @@ if TYPE_CHECKING:
 
     from daskpar.profile import Profile
 
-OPENERS: dict[str, str] = {"local": "daskpar.clusters.local:open_local"}
+OPENERS: dict[str, str] = {
+    "local": "daskpar.clusters.local:open_local",
+    "slurm": "daskpar.clusters.slurm:open_slurm",
+    "mpi": "daskpar.clusters.mpi:open_mpi",
+    "class": "daskpar.clusters.any_class:open_class",
+    "address": "daskpar.clusters.address:open_address",
+}
+
+
+def _nothing(**what: Any) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cluster may keep its files, and whom it tells how it stands.
+
+    Attributes
+    ----------
+    folder : Path
+        Private, on a disk that all nodes see: the run directory.
+    tell : callable
+        ``tell(workers=..., queue=...)`` is called as the cluster changes.
+    handed_over : callable
+        Whether another driver goes on with this cluster's waiting jobs.
+    """
+
+    folder: Path
+    tell: Callable[..., None] = _nothing
+    handed_over: Callable[[], bool] = bool
+
+    @property
+    def name(self) -> str:
+        """The name of jobs: the run's."""
+        return self.folder.name
 
 
 @contextmanager
@@ -44,11 +81,26 @@ def open_client(profile: str | Path | Profile = "local", **changes: Any) -> Iter
     from daskpar.settings.profile_lookup import load_profile
 
     model = load_profile(profile, changes=changes)
-    with opener(model.kind)(model) as client:
+    with _own_place(model.kind) as place, opener(model.kind)(model, place) as client:
         yield client
 
 
-def opener(kind: str) -> Callable[[Any], AbstractContextManager[Client]]:
+@contextmanager
+def _own_place(kind: str) -> Iterator[Place]:
+    """Make a folder for a cluster without a run, in the home that nodes share; none where none is needed."""
+    if kind in ("local", "address"):
+        yield Place(Path())
+        return
+    parent = Path.home() / ".cache" / "daskpar" / "clusters"
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="daskpar-", dir=parent))
+    try:
+        yield Place(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def opener(kind: str) -> Callable[[Any, Place], AbstractContextManager[Client]]:
     """Return the context manager for a kind of profile."""
     if kind not in OPENERS:
         raise ProfileError(
@@ -57,5 +109,7 @@ def opener(kind: str) -> Callable[[Any], AbstractContextManager[Client]]:
             key="kind",
         )
     module, _, name = OPENERS[kind].partition(":")
-    found: Callable[[Any], AbstractContextManager[Client]] = getattr(importlib.import_module(module), name)
+    found: Callable[[Any, Place], AbstractContextManager[Client]] = getattr(
+        importlib.import_module(module), name
+    )
     return found

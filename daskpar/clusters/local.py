@@ -12,30 +12,19 @@ import dask
 from distributed import Client, LocalCluster, Security
 from distributed.utils import silence_logging_cmgr
 
+from daskpar.clusters.interfaces import LOOPBACK
+from daskpar.clusters.settings import CONFIG, HTTP, worker_environment
 from daskpar.errors import ClusterError
-from daskpar.provenance import numba_cache_dir, thread_environment
 
 if TYPE_CHECKING:
+    from daskpar.clusters import Place
     from daskpar.profile import LocalProfile
-
-LOOPBACK = "127.0.0.1"
-
-# Without a limit a run whose workers have all gone would wait for ever.
-CONFIG: dict[str, Any] = {
-    "distributed.dashboard.link": f"http://{LOOPBACK}:{{port}}/status",
-    "distributed.scheduler.no-workers-timeout": "60s",
-    "distributed.scheduler.allowed-failures": 3,
-    "distributed.worker.preload": ["daskpar.clusters.worker_setup"],
-    "distributed.comm.timeouts.connect": "30s",
-    "distributed.admin.large-graph-warning-threshold": "100MB",
-    "distributed.admin.low-level-log-length": 100,  # messages to workers, which hold tasks, are kept so long
-}
 
 
 @contextmanager
-def open_local(profile: LocalProfile) -> Iterator[Client]:
+def open_local(profile: LocalProfile, place: Place) -> Iterator[Client]:
     """Start a `LocalCluster` as the profile says and yield its client."""
-    environment = worker_environment(profile.cores)
+    environment = worker_environment()
     # Workers read BLAS and OpenMP limits when they start, whatever the shell had exported.
     # LocalCluster lets its logs speak again while it closes, when workers may have died: hence once more.
     with (
@@ -73,11 +62,6 @@ def _exported(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def worker_environment(threads: int = 1) -> dict[str, str]:
-    """Return the environment of workers: one thread for every library, and the folder of compiled kernels."""
-    return {**thread_environment(threads=1), "NUMBA_CACHE_DIR": str(numba_cache_dir())}
-
-
 def _arguments(profile: LocalProfile) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "n_workers": profile.workers,
@@ -85,8 +69,8 @@ def _arguments(profile: LocalProfile) -> dict[str, Any]:
         "processes": profile.processes,
         "memory_limit": profile.memory or "auto",
         # Given also where there is no dashboard: HTTP is served anyway, and by default on all interfaces.
-        "dashboard_address": f"{LOOPBACK}:0",
-        "worker_dashboard_address": f"{LOOPBACK}:0",
+        "dashboard_address": HTTP,
+        "worker_dashboard_address": HTTP,
         "scheduler_kwargs": {"dashboard": profile.dashboard},
         # Failed tasks raise here and are told once; what is left are tracebacks of lost heartbeats.
         "silence_logs": logging.CRITICAL,

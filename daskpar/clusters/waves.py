@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
-from distributed import Client, as_completed, wait
+from distributed import Client, Future, as_completed, wait
 from distributed.scheduler import KilledWorker, NoWorkerError
 
 if TYPE_CHECKING:
-    from distributed import Future
-
     from daskpar.durable_graph import Todo
 
 WAVE = 2048  # blocks that the scheduler holds at a time; it needs some 10 kB for each
@@ -47,6 +46,21 @@ def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
         yield from _each_alone(client, todo, suspects)
     else:
         yield [*suspects.items()]
+
+
+def settle(client: Client, seconds: float) -> None:
+    """Let the blocks that run now end, and start no other; give up after some seconds."""
+    running = {key for keys in client.run(_running).values() for key in keys}
+    client.cancel([Future(key, client) for key in list(client.futures) if key not in running], force=True)
+    left = [Future(key, client) for key in list(client.futures) if key in running]
+    try:
+        wait(left, timeout=seconds)
+    except (TimeoutError, CancelledError):
+        return
+
+
+def _running(dask_worker: Any) -> list[Any]:
+    return [task.key for task in dask_worker.state.executing]
 
 
 def _ended(client: Client, futures: list[Future]) -> list[Ended]:

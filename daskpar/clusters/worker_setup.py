@@ -1,16 +1,23 @@
-"""Preloaded by every worker process: leaves Ctrl-C to the driver, which ends the workers in good order.
+"""Preloaded by every worker process: finds compiled kernels, and leaves Ctrl-C to the driver.
+
+The driver ends the workers in good order.
 
 A terminal sends SIGINT to all processes of a command; workers that took it would die with tracebacks while
 the driver still waits for their blocks.
 """
 
+import os
 import signal
 import threading
 from typing import Any
 
+from daskpar.provenance import numba_cache_dir
+
 
 def dask_setup(worker: Any) -> None:
-    """Ignore SIGINT in a worker that has its process to itself."""
+    """Name the folder of compiled kernels; ignore SIGINT in a worker that has its process to itself."""
+    # Where nobody said so before: jobs of a batch system run on machines of their own.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(numba_cache_dir()))
     own_process = getattr(worker, "nanny", None) is not None
     if own_process and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)

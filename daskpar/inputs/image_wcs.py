@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +35,33 @@ def wcs_shifts(stack: ImageStack) -> NDArray[np.float64]:
     """
     texts = stack.wcs_texts
     first = texts[stack.wcs[0]] if len(stack) else b""
-    shifts = np.full(len(texts), np.nan)
+    offsets = wcs_offsets(stack)
+    known = np.array([bool(first and texts[k]) for k in stack.wcs.tolist()], bool)
+    with np.errstate(invalid="ignore"):
+        distance = np.hypot(offsets[..., 0], offsets[..., 1]).max(axis=1, initial=0.0)
+    distance[~np.isfinite(distance)] = np.inf
+    return np.where(known, distance, np.nan)
+
+
+def wcs_offsets(stack: ImageStack) -> NDArray[np.float64]:
+    """Measure where nine points of the first frame lie in each frame, by their WCS.
+
+    Returns
+    -------
+    float64 array (n, 9, 2)
+        Pixel x and y in the frame less those in the first; the points are corners, edges and, number 4, the
+        centre. NaN where a point does not project, or a frame or the first has no celestial WCS.
+
+    Raises
+    ------
+    InputError
+        Where a WCS cannot be understood.
+    """
+    texts = stack.wcs_texts
+    first = texts[stack.wcs[0]] if len(stack) else b""
+    offsets = np.full((len(texts), 9, 2), np.nan)
     if first:
-        shifts[stack.wcs[0]] = 0
+        offsets[stack.wcs[0]] = 0
         rows, columns = stack.shape
         grid = np.meshgrid([0, (columns - 1) / 2, columns - 1], [0, (rows - 1) / 2, rows - 1])
         pixels = np.stack(grid, axis=-1).reshape(9, 2)
@@ -44,10 +69,20 @@ def wcs_shifts(stack: ImageStack) -> NDArray[np.float64]:
         others = [k for k in np.unique(stack.wcs).tolist() if texts[k] and k != stack.wcs[0]]
         sky = _transform(stack, first, pixels, to_sky=True) if others else pixels
         for k in others:
-            back = _transform(stack, texts[k], sky, to_sky=False)
-            distance = np.hypot(*(back - pixels).T).max()
-            shifts[k] = distance if np.isfinite(distance) else np.inf
-    return shifts[stack.wcs]
+            offsets[k] = _transform(stack, texts[k], sky, to_sky=False) - pixels
+    return offsets[stack.wcs]
+
+
+def wcs_of(text: bytes) -> Any:
+    """Return the `astropy.wcs.WCS` of an entry of ``wcs_texts``, made anew: it is not safe to share."""
+    from astropy import wcs
+
+    return wcs.WCS(_header(text), naxis=2)
+
+
+def _header(text: bytes) -> str:
+    cards = b"".join(line.ljust(80) for line in text.split(b"\n"))
+    return (cards + b"END".ljust(80)).decode("latin-1")
 
 
 def _transform(
@@ -59,7 +94,7 @@ def _transform(
     try:
         if b"A_ORDER" in text or b"B_ORDER" in text:
             # SIP is outside wcslib; the full object costs ten times as much.
-            full = wcs.WCS((cards + b"END".ljust(80)).decode("latin-1"), naxis=2)
+            full = wcs_of(text)
             if to_sky:
                 return np.asarray(full.all_pix2world(points, 0))
             return np.asarray(full.all_world2pix(points, 0, quiet=True))

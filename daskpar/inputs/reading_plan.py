@@ -67,6 +67,8 @@ def reading_plan(stack: ImageStack, rows: int) -> ReadingPlan:
     reason = (
         f"{packed} images are compressed"
         if packed
+        else "frames are aligned first"
+        if not stack.sliceable
         else f"a band would read only {band_bytes / 1e3:,.0f} kB of each file, in {bands * len(stack)} opens"
     )
     blocks = list(staging_blocks(stack, spans))

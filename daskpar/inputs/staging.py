@@ -8,7 +8,7 @@ that whoever needs a band reads that array and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ LEAST_BLOCKS = 64
 READ_BYTES = 1 << 20
 
 Bands = Sequence[tuple[int, int]]
+ReadRows = Callable[[ImageStack, int, int, int, PlaneName], NDArray[Any]]
 
 
 class StagingBlock(NamedTuple):
@@ -68,7 +69,16 @@ def staging_blocks(stack: ImageStack, bands: Bands) -> Iterator[StagingBlock]:
             yield StagingBlock(first, min(first + frames, len(stack)), first_band, last_band)
 
 
-def decode_bands(stack: ImageStack, bands: Bands, block: StagingBlock) -> dict[str, NDArray[Any]]:
+def stored_rows(stack: ImageStack, frame: int, start: int, stop: int, plane: PlaneName) -> NDArray[Any]:
+    """Read rows of one plane of a frame as native values; masks as booleans."""
+    if plane == "mask":
+        return read_mask_rows(stack, frame, start, stop)
+    return read_rows(stack, frame, start, stop, plane=plane)
+
+
+def decode_bands(
+    stack: ImageStack, bands: Bands, block: StagingBlock, read: ReadRows = stored_rows
+) -> dict[str, NDArray[Any]]:
     """Read the frames of a block, each once, and lay them out by bands.
 
     Parameters
@@ -77,6 +87,8 @@ def decode_bands(stack: ImageStack, bands: Bands, block: StagingBlock) -> dict[s
         As in `staging_blocks`.
     block : StagingBlock
         One of those it yields.
+    read : callable
+        Reads rows, as `stored_rows`.
 
     Returns
     -------
@@ -98,17 +110,11 @@ def decode_bands(stack: ImageStack, bands: Bands, block: StagingBlock) -> dict[s
         for band in wanted:
             found[_key(name, band)] = np.empty((count, bands[band][1] - bands[band][0], columns), dtype)
         for frame in range(block.first, block.last):
-            rows = _rows(stack, frame, start, stop, name)
+            rows = read(stack, frame, start, stop, name)
             for band in wanted:
                 low, high = bands[band]
                 found[_key(name, band)][frame - block.first] = rows[low - start : high - start]
     return found
-
-
-def _rows(stack: ImageStack, frame: int, start: int, stop: int, plane: PlaneName) -> NDArray[Any]:
-    if plane == "mask":
-        return read_mask_rows(stack, frame, start, stop)
-    return read_rows(stack, frame, start, stop, plane=plane)
 
 
 def staged_band(

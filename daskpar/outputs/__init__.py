@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Selection = Callable[[xr.Dataset], xr.Dataset]
     Plot = Callable[[xr.Dataset, Any], None]
 
-__all__ = ["check_outputs", "is_ours", "read_provenance", "verify_output", "write_outputs"]
+__all__ = ["FORMATS", "check_outputs", "is_ours", "read_provenance", "verify_output", "write_outputs"]
 
 
 def write_outputs(

@@ -12,7 +12,7 @@ import pytest
 
 from daskpar.cli import app, run_command, status_text
 
-VERBS = set("init validate plan run submit status logs list cancel resume clean doctor".split())
+VERBS = set("init validate plan run submit status logs list cancel resume clean doctor verify rerun".split())
 STATUS = set("name state profile blocks_done blocks_total started ended result_hash error path".split())
 MESSAGE = re.compile(r"^(error|warning): .+", re.DOTALL)
 

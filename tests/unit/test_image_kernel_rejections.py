@@ -141,6 +141,36 @@ def test_weights_and_propagated_uncertainties(method):
     np.testing.assert_array_equal(result["count"], used.sum(0))
 
 
+@pytest.mark.parametrize("per_pixel", [False, True])
+@pytest.mark.parametrize("kind", ["ties", "last bits", "negative", "missing"])
+@pytest.mark.parametrize("n", [5, 40, 130])
+def test_weighted_values_keep_their_weights(n, kind, per_pixel):
+    """Equal values, values that differ in their last bits only, and values on both sides of zero."""
+    rng = np.random.default_rng(n)
+    frames = rng.standard_normal((n, 2, 260))
+    if kind == "ties":
+        frames = np.round(frames).astype(np.float32)
+    if kind == "last bits":
+        frames = 1.0 + np.round(frames * 4) * 2.0**-52
+    if kind == "missing":
+        frames[rng.random(frames.shape) < 0.5] = np.nan
+    weights = rng.integers(1, 5, frames.shape if per_pixel else n).astype(float)
+    result = combine_band(frames, rejection="sigma_clip", sigma=1.5, weights=weights)
+    order = rng.permutation(n)
+    again = combine_band(frames[order], rejection="sigma_clip", sigma=1.5, weights=weights[order])
+    assert result["combined"].tobytes() == again["combined"].tobytes()
+    every = weights if per_pixel else np.broadcast_to(weights[:, np.newaxis, np.newaxis], frames.shape)
+    for y, x in np.ndindex(2, 260):
+        column = frames[:, y, x].astype(float)
+        ranks = np.argsort(column, kind="stable")[: np.isfinite(column).sum()]
+        used = ranks[result["rejected_low"][y, x] :][: result["count"][y, x]]
+        pivot = column[used[0]] if used.size else np.nan
+        w = every[used, y, x]
+        expected = pivot + ((column[used] - pivot) * w).sum() / w.sum() if used.size else np.nan
+        tolerance = 2.0**-52 if kind == "last bits" else 1e-6
+        np.testing.assert_allclose(result["combined"][y, x], expected, rtol=tolerance, atol=1e-7 * tolerance)
+
+
 def test_weights_with_rejection():
     frames = night(16)
     weights = np.linspace(1, 2, 16)

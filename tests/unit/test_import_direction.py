@@ -118,7 +118,7 @@ def test_mpi_is_used_where_ranks_are():
 
 ORDER = [
     ["cli", "__main__"],
-    ["submission", "driver", "comparison", "dashboard", "progress", "doctor", "planning", "replay"],
+    "submission driver comparison dashboard progress doctor planning replay verification rebuilding".split(),
     ["execution", "preparation"],
     ["recipe", "profile", "inputs", "clusters", "ledger", "rundir", "outputs", "provenance", "settings"],
     ["analysis"],

@@ -32,3 +32,14 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
     if path.stem == "map":
         assert "1 failed: OSError" in printed
         assert "sky brightens by 5." in printed or "sky brightens by 4.9" in printed
+    elif path.stem == "image_stack":
+        assert "('y', 'x') 3" in printed
+    elif path.stem == "pair_counts":
+        ratios = [float(word) for word in printed.rpartition("[")[2].rpartition("]")[0].split()]
+        assert len(ratios) >= 4
+        assert all(0.9 < ratio < 1.1 for ratio in ratios)
+    elif path.stem == "monte_carlo":
+        assert "stopped by target_error" in printed
+        assert "3.14" in printed
+    elif path.stem == "plugin":
+        assert 25 < int(printed.split("remembers ")[1].split()[0]) < 35

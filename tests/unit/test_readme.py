@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 from conftest import ROOT, environment
@@ -66,6 +67,9 @@ def test_the_commands_in_their_order(folder):
     variables = environment(PATH=path, DASKPAR_CONFIG=str(folder / "none"), HOME=os.environ.get("HOME", "/"))
     variables.pop("DASKPAR_RUNS", None)
     for command in COMMANDS:
+        if command.startswith("daskpar dashboard"):
+            _serve(command, folder, variables)
+            continue
         done = subprocess.run(
             ["bash", "-e", "-c", command], cwd=folder, env=variables, capture_output=True, text=True,
             timeout=300, check=False,
@@ -75,6 +79,19 @@ def test_the_commands_in_their_order(folder):
     results = {path.name for path in folder.glob("runs/*/results/*")}
     assert results >= {"sky.ecsv", "sky.parquet", "distances.ecsv", "levels.ecsv"}
     assert results >= {"combined.fits", "frame_stats.ecsv", "preview.png"}
+
+
+def _serve(command, folder, variables):
+    """Try a command that serves until it is interrupted: its page is there."""
+    process = subprocess.Popen(
+        command.split(), cwd=folder, env=variables, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        address = process.stdout.readline().strip()
+        assert "daskpar" in urllib.request.urlopen(address, timeout=60).read().decode()
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -10,7 +10,7 @@ from daskpar.profile import KINDS
 from daskpar.settings.profile_lookup import example_profile, load_profile
 
 RECIPES = sorted((ROOT / "recipes").iterdir())
-PROFILES = sorted((ROOT / "conf").iterdir())
+PROFILES = sorted((ROOT / "conf").glob("*.yaml"))
 SCHEMA_LINE = "# yaml-language-server: $schema="
 
 

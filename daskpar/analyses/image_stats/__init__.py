@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from daskpar.analyses.image_stats.preview import preview
 from daskpar.analysis import Analysis, Where
 from daskpar.errors import RecipeError
 from daskpar.inputs.synthetic import SyntheticImages
@@ -100,8 +101,10 @@ class CombineOptions(_Settings):
     section: tuple[int, int, int, int] | None = Field(
         None, description="Where levels are measured: first row, end of rows, first column, end of columns"
     )
-    align: Literal["pixels"] | None = Field(
-        None, description="pixels: combine pixel by pixel though the celestial WCS of the frames differ"
+    align: Literal["pixels", "wcs_shift", "reproject"] | None = Field(
+        None,
+        description="Where celestial WCS differ: combine pixel by pixel though they do; shift frames by whole"
+        " pixels to the first; or interpolate them there",
     )
 
 
@@ -164,20 +167,23 @@ COMBINE_SECONDS, FRAME_SECONDS = 3e-9, 2e-8
 
 def cost(record: ImageStack, options: ImageStatsOptions) -> dict[str, Any]:
     """Return what a run will cost: how files are read, memory of a task, disk, seconds of a core."""
+    from daskpar.analyses.image_stats.alignment import aligned
     from daskpar.analyses.image_stats.with_dask.stack import row_bands
     from daskpar.inputs.reading_plan import reading_plan
 
     rows, columns = record.shape
     frame = rows * columns
-    bands = row_bands(record)
+    frames = aligned(record, options.combine.align) if options.combine is not None else record
+    bands = row_bands(frames)
     height = bands[0][1] - bands[0][0]
-    reading = reading_plan(record, height)
+    reading = reading_plan(frames, height)
     combines, stats = options.combine is not None, options.frame_stats is not None
     wide = 4 if record.dtype.itemsize <= 4 else 8
     pixel = sum(record.plane(name).dtype.itemsize for name in record.planes)
     staged = combines and reading.mode == "staged"
     decoding = max(STAGING_BYTES, pixel * frame) + frame * wide if staged else 0
     return {
+        "rows": rows,
         "frames": f"{len(record)} of {rows} x {columns} {record.dtype}",
         "reading": f"{reading.mode}: {reading.reason}" if combines else "direct: whole frames",
         "input_opens": combines * reading.opens + stats * len(record),
@@ -222,6 +228,8 @@ ANALYSIS = Analysis(
     identity=lambda record: record.identity(),
     warnings=warnings,
     cost=cost,
+    preview=preview,
+    panel="daskpar.dashboard.image_panel:image_panel",
     outputs=("combined.fits", "frame_stats.ecsv", "preview.png"),
     by_hand={
         how: f"daskpar.analyses.image_stats.with_{how}:run"

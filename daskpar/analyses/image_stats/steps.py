@@ -55,6 +55,12 @@ class Problem:
         if options.combine is not None:
             if not record.sliceable:
                 raise InputError("the frames are compressed", "by-hand versions read plain ones")
+            if options.combine.align not in (None, "pixels"):
+                raise RecipeError(
+                    "frames are aligned in a stage of its own",
+                    "align them before: by-hand versions have one stage",
+                    key="options.combine.align",
+                )
             if options.combine.align is None:
                 check_aligned(record)
             self.settings = _settings(record, options.combine.model_dump(exclude={"align", "section"}))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from daskpar.analyses.map.preview import preview
 from daskpar.analysis import Analysis, Where, load_code
 from daskpar.errors import RecipeError
 from daskpar.inputs.files import FileItem, describe_files
@@ -83,9 +84,12 @@ ANALYSIS = Analysis(
     more=_more,
     code=lambda options: [options.function],
     cost=cost,
+    preview=preview,
+    panel="daskpar.dashboard.map_panel:map_panel",
     outputs=("table.ecsv",),
     by_hand={
         how: f"daskpar.analyses.map.with_{how}:run"
         for how in ("serial", "threads", "asyncio", "processes", "multiprocessing", "mpi4py")
     },
+    bits="per_cpu",  # of a user's function nothing better is known
 )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from daskpar.analyses.monte_carlo.options import FunctionOptions, MonteCarloOptions
 from daskpar.analyses.monte_carlo.synthetic import SyntheticTable, write_synthetic
-from daskpar.analysis import Analysis, Where, load_code
+from daskpar.analysis import Analysis, Bits, Where, load_code
 from daskpar.errors import RecipeError
 from daskpar.inputs.files import describe_files
 
@@ -50,7 +51,36 @@ def _build(record: Any, options: MonteCarloOptions) -> Any:
 
 
 def _code(options: MonteCarloOptions) -> list[str]:
-    return [options.trial.function] if isinstance(options.trial, FunctionOptions) else []
+    function = getattr(options.trial, "function", None)
+    return [function] if function is not None else []
+
+
+def _code_arguments(options: MonteCarloOptions) -> int:
+    return 2 if isinstance(options.trial, FunctionOptions) else 1  # (rng, n), or points
+
+
+def _bits(options: MonteCarloOptions) -> Bits:
+    from daskpar.analyses.monte_carlo.planning import bits_of
+
+    return bits_of(options)
+
+
+def _extended(before: MonteCarloOptions, after: MonteCarloOptions) -> dict[str, Any]:
+    """Have the blocks of a longer run end where those of the shorter one did."""
+    from daskpar.analyses.monte_carlo.planning import most_samples
+
+    ends = {*before.earlier, *after.earlier, most_samples(before)} - {most_samples(after)}
+    return {"earlier": sorted(ends)}
+
+
+def _replay(record: Any, options: MonteCarloOptions, name: str) -> Callable[[], Any] | None:
+    """Return a function that draws the batch of this number, or None where the name is not one."""
+    if not (name.isascii() and name.isdigit()):
+        return None
+    from daskpar.analyses.monte_carlo.planning import plan_from_options
+    from daskpar.analyses.monte_carlo.tasks import one_batch
+
+    return partial(one_batch, plan_from_options(record, options, load_code).sampling, int(name))
 
 
 def _cost(record: Any, options: MonteCarloOptions) -> dict[str, Any]:
@@ -90,9 +120,13 @@ ANALYSIS = Analysis(
     identity=identity,
     plot=_plot,
     preview=_preview,
+    panel="daskpar.dashboard.monte_carlo_panel:monte_carlo_panel",
     cost=_cost,
     code=_code,
-    code_arguments=2,
+    code_arguments=_code_arguments,
+    bits=_bits,
+    extended=_extended,
+    replay=_replay,
     outputs=("result.nc", "convergence.png"),
     by_hand={
         "serial": "daskpar.analyses.monte_carlo.with_serial:run",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +89,8 @@ def columns_of_batch(sampling: Sampling, batch: int, k: int | None = None) -> Fl
 def first_batch(sampling: Sampling, bins: int = histogram.BINS) -> dict[str, Any]:
     """Return what batch 0 decides: the number of columns, and the bins of `kernel.histogram.make_bins`.
 
+    And what it leaves, ``leaf_moments`` and ``leaf_histogram``, so that its block need not draw it again.
+
     Parameters
     ----------
     sampling : Sampling
@@ -95,17 +98,70 @@ def first_batch(sampling: Sampling, bins: int = histogram.BINS) -> dict[str, Any
     bins : int
         How many bins; 0 for none.
     """
-    columns = columns_of_batch(sampling, 0)
-    with _blamed(sampling, 0, "returned bad values"):
-        tree.partial(columns)
-    made = histogram.make_bins(columns, bins) if bins else {}
-    return {"columns": np.asarray(columns.shape[0]), **made}
+    values, leaf = _drawn(sampling, 0)
+    if not bins:
+        return {"columns": np.asarray(values.shape[0]), "leaf_moments": leaf["moments"]}
+    made = histogram.make_bins(values, bins)
+    counts = tree.empty_histogram(made)
+    histogram.count_into(values, made["edges"], made["guess"], counts)
+    left = {"leaf_moments": leaf["moments"], "leaf_histogram": counts}
+    return {"columns": np.asarray(values.shape[0]), **made, **left}
 
 
-def node_of_run(sampling: Sampling, first: int, count: int, k: int, bins: tree.Bins | None) -> tree.Node:
+def _drawn(sampling: Sampling, batch: int) -> tuple[Floats, tree.Node]:
+    """Values of one batch, in any order where there are only two, and its node without a histogram."""
+    hits, n = _hits(sampling, batch), sampling.size(batch)
+    if hits is None:
+        columns = columns_of_batch(sampling, batch)
+        return columns, partial_of_columns(sampling, batch, columns)
+    values = sampling.trial.values  # type: ignore[attr-defined]
+    return np.repeat(np.array(values), [n - hits, hits])[None, :], two_values.partial(hits, n, values)
+
+
+def _hits(sampling: Sampling, batch: int) -> int | None:
+    """How many samples of a batch are the second of two values; None where a trial has more than two."""
+    hits = getattr(sampling.trial, "hits", None)
+    if hits is None:
+        return None
+    return int(hits(streams.generator(sampling.seed, batch), sampling.size(batch)))
+
+
+def partial_of_columns(
+    sampling: Sampling,
+    batch: int,
+    columns: Floats,
+    bins: tree.Bins | None = None,
+    counts: NDArray[np.int64] | None = None,
+) -> tree.Node:
+    """Node of one batch, as `kernel.tree.partial`; bad values raise what names batch and stream."""
+    with _blamed(sampling, batch, "returned bad values"):
+        return tree.partial(columns, bins, counts)
+
+
+def node_of_run(
+    sampling: Sampling,
+    first: int,
+    count: int,
+    k: int,
+    bins: tree.Bins | None,
+    beginning: Mapping[str, Any] | None = None,
+) -> tree.Node:
     """Node of the batches ``first .. first + count - 1``, an aligned run.
 
     One batch and one histogram are in memory at a time.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        What to draw.
+    first, count : int
+        Which batches.
+    k : int
+        Columns.
+    bins : dict of arrays, optional
+        To count the values in.
+    beginning : mapping, optional
+        What `first_batch` returned; batch 0 is then not drawn again.
 
     Raises
     ------
@@ -113,28 +169,30 @@ def node_of_run(sampling: Sampling, first: int, count: int, k: int, bins: tree.B
         Names the batch and the stream, so that it can be called again.
     """
     counts = None if bins is None else tree.empty_histogram(bins)
-    node = tree.merge(_leaves(sampling, first, count, k, bins, counts))
+    leaves = _leaves(sampling, range(first, first + count), k, bins, counts)
+    if first == 0 and beginning is not None:
+        others = _leaves(sampling, range(1, count), k, bins, counts)
+        leaves = itertools.chain([tree.leaf(sampling.size(0), np.asarray(beginning["leaf_moments"]))], others)
+        if counts is not None:
+            counts += np.asarray(beginning["leaf_histogram"])
+    node = tree.merge(leaves)
     return node if counts is None else {**node, "histogram": counts}
 
 
 def _leaves(
     sampling: Sampling,
-    first: int,
-    count: int,
+    batches: Iterable[int],
     k: int,
     bins: tree.Bins | None,
     counts: NDArray[np.int64] | None,
 ) -> Iterator[tree.Node]:
-    hits = getattr(sampling.trial, "hits", None)
-    for batch in range(first, first + count):
-        if hits is not None:
-            n = sampling.size(batch)
-            found = hits(streams.generator(sampling.seed, batch), n)
-            yield two_values.partial(found, n, sampling.trial.values, bins, counts)  # type: ignore[attr-defined]
+    for batch in batches:
+        hits = _hits(sampling, batch)
+        if hits is None:
+            yield partial_of_columns(sampling, batch, columns_of_batch(sampling, batch, k), bins, counts)
             continue
-        columns = columns_of_batch(sampling, batch, k)
-        with _blamed(sampling, batch, "returned bad values"):
-            yield tree.partial(columns, bins, counts)
+        values = sampling.trial.values  # type: ignore[attr-defined]
+        yield two_values.partial(hits, sampling.size(batch), values, bins, counts)
 
 
 @contextmanager

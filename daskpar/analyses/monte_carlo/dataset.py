@@ -11,6 +11,7 @@ import numpy as np
 
 from daskpar.analyses.monte_carlo.kernel import estimators, tree
 from daskpar.analyses.monte_carlo.kernel.finish import Summary, deviate, finish
+from daskpar.analyses.monte_carlo.kernel.moments import MAXIMUM, MINIMUM
 from daskpar.analyses.monte_carlo.kernel.quantiles import from_histogram
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Finish:
         Of all intervals.
     quantiles : tuple of float
         Fractions; empty for none.
+    exact : bool
+        Whether the samples are drawn again for exact quantiles.
     independent : bool
         Whether samples of a batch are independent.
     controls : tuple of float
@@ -55,9 +58,22 @@ class Finish:
     test: bool = False
     names: tuple[str, ...] = ()
     attrs: tuple[tuple[str, Any], ...] = ()
+    exact: bool = False
 
 
-def make(parts: Sequence[Mapping[str, Any]], how: Finish) -> xr.Dataset:
+def make_exact(parts: Sequence[Mapping[str, Any]], how: Finish) -> xr.Dataset:
+    """Dataset of a run with exact quantiles, the first of the parts."""
+    return make(parts[1:], how, parts[0])
+
+
+def extremes(moments: Any) -> tuple[Any, Any]:
+    """Smallest and largest value of each column of a node's moments."""
+    return moments[MINIMUM], moments[MAXIMUM]
+
+
+def make(
+    parts: Sequence[Mapping[str, Any]], how: Finish, exact: Mapping[str, Any] | None = None
+) -> xr.Dataset:
     """Dataset of a run.
 
     Parameters
@@ -65,6 +81,9 @@ def make(parts: Sequence[Mapping[str, Any]], how: Finish) -> xr.Dataset:
     parts : sequence of partials
         What batch 0 decided, then the nodes of the segments in order.
     how : Finish
+        What is made of them.
+    exact : mapping, optional
+        Exact quantiles, in place of those from the counts.
 
     Returns
     -------
@@ -77,7 +96,7 @@ def make(parts: Sequence[Mapping[str, Any]], how: Finish) -> xr.Dataset:
 
     segments = parts[1:]
     prefixes = list(itertools.accumulate(map(_without_histogram, segments), lambda a, b: tree.merge([a, b])))
-    data, k = variables(parts, how), int(segments[0]["moments"].shape[1])
+    data, k = variables(parts, how, exact), int(segments[0]["moments"].shape[1])
     steps = [finish(prefix, how.confidence, how.independent) for prefix in prefixes]
     dataset = xr.Dataset(data, coordinates(k, how), dict(how.attrs))
     warning = _warning(dataset)
@@ -94,7 +113,9 @@ def make(parts: Sequence[Mapping[str, Any]], how: Finish) -> xr.Dataset:
     )
 
 
-def variables(parts: Sequence[Mapping[str, Any]], how: Finish) -> dict[str, tuple[tuple[str, ...], Any]]:
+def variables(
+    parts: Sequence[Mapping[str, Any]], how: Finish, exact: Mapping[str, Any] | None = None
+) -> dict[str, tuple[tuple[str, ...], Any]]:
     """Return dimensions and values of every variable of the result; see `make`."""
     beginning, segments = parts[0], parts[1:]
     node = tree.merge(segments)
@@ -103,7 +124,9 @@ def variables(parts: Sequence[Mapping[str, Any]], how: Finish) -> dict[str, tupl
     values["covariance"] = summary.covariance
     values["n_samples"] = np.asarray(summary.n)
     if how.quantiles:
-        values.update(_quantiles(node, beginning, summary, how))
+        values.update(
+            _quantiles(node, beginning, summary, how) if exact is None else _exact_quantiles(exact)
+        )
     values.update(_derived(summary, how))
     known = layout(summary.mean.size, how)
     return {name: (dims, values[name].reshape(shape)) for name, (dims, shape) in known.items()}
@@ -166,6 +189,11 @@ def _quantiles(
     )  # fmt: skip
     parts = (found.value, found.low, found.high, found.standard_error, found.bin_width)
     return dict(zip(_QUANTILES, parts, strict=True))
+
+
+def _exact_quantiles(exact: Mapping[str, Any]) -> dict[str, Any]:
+    parts = [np.asarray(exact[name]) for name in ("value", "low", "high", "standard_error")]
+    return dict(zip(_QUANTILES, [*parts, np.zeros_like(parts[0])], strict=True))
 
 
 def _derived(summary: Summary, how: Finish) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def simulate(
     controls: Sequence[float] = (),
     importance: Literal["", "normalised", "self_normalised"] = "",
     block_batches: int | None = None,
+    exact_quantiles: bool = False,
 ) -> xr.Dataset:
     """Run a trial many times; the same bits for any number of workers and blocks.
 
@@ -68,14 +69,17 @@ def simulate(
         a factor.
     block_batches : int, optional
         Batches a task, a power of two; changes no result.
+    exact_quantiles : bool
+        Draw all samples twice and give the quantiles, and the order statistics that bound them, as sorting
+        would (`numpy.quantile`), instead of to the width of a bin.
 
     Returns
     -------
     xarray.Dataset
         ``mean, std`` (n - 1), ``standard_error, interval_low, interval_high`` (of the mean), ``skewness,
         kurtosis`` (normal: 0), ``minimum, maximum, n_samples``, ``quantile(q)`` with interval, standard
-        error and bin width, over ``column`` with ``covariance`` for (n, k) results. Lazy; computed in rounds
-        with a target or a time.
+        error and bin width, over ``column`` with ``covariance`` for (n, k) results. Lazy; computed now,
+        in rounds, with a target, a time or exact quantiles.
 
     Raises
     ------
@@ -89,8 +93,9 @@ def simulate(
         Pi() if isinstance(trial, str) and trial == "pi" else trial, n_samples, seed, batch_size,
         target_error=target_error, relative=relative, max_time=max_time, quantiles=quantiles,
         confidence=confidence, controls=controls, importance=importance, block_batches=block_batches,
+        exact=exact_quantiles,
     )  # fmt: skip
-    if plan.in_rounds:
+    if plan.in_rounds or plan.how.exact:
         return _in_rounds(plan)
     return _lazy(Graph(plan).result(plan), _number_of_columns(plan), plan)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _MODEL = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 Pair = tuple[float, float]
@@ -15,6 +15,7 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+CodeText = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
 Whole = Annotated[int, BeforeValidator(_whole)]
 
 
@@ -30,9 +31,8 @@ class FunctionOptions(BaseModel):
 
     model_config = _MODEL
     kind: Literal["function"] = Field(description="A function of yours; needs --allow-code")
-    function: str = Field(
+    function: CodeText = Field(
         description="module:function, called with a generator and n; returns (n,) or (n, k)",
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
         examples=["mylab.trials:draw"],
     )
     seconds_per_sample: float = Field(2e-8, gt=0, description="Rough cost, for the sizes of blocks")
@@ -49,12 +49,23 @@ class IntegralOptions(BaseModel):
     """An integral over a box."""
 
     model_config = _MODEL
-    kind: Literal["integral"] = Field(description="Integral of a formula over a box")
-    formula: str = Field(description="The integrand, in the names of limits", examples=["x * y"])
+    kind: Literal["integral"] = Field(description="Integral of a formula or a function over a box")
+    formula: str | None = Field(None, description="The integrand, in the names of limits", examples=["x * y"])
+    function: CodeText | None = Field(
+        None,
+        description="Or module:function, of points (n, d) in the order of limits; needs --allow-code",
+        examples=["mylab.integrands:density"],
+    )
     limits: dict[str, Pair] = Field(description="[low, high] of each variable", examples=[{"x": [0, 1]}])
     method: Literal["plain", "antithetic", "stratified", "latin_hypercube", "sobol"] = Field(
         "plain", description="How points are drawn; all but plain need n_samples in whole batches"
     )
+
+    @model_validator(mode="after")
+    def _one_integrand(self) -> Self:
+        if (self.formula is None) == (self.function is None):
+            raise ValueError("an integral needs a formula or a function, one of the two")
+        return self
 
 
 class MeasuredOptions(BaseModel):
@@ -154,6 +165,17 @@ TrialOptions = Annotated[
 ]  # fmt: skip
 
 
+Fractions = tuple[Annotated[float, Field(ge=0, le=1)], ...]
+FRACTIONS = (0.025, 0.16, 0.5, 0.84, 0.975)
+
+
+class ExactQuantiles(BaseModel):
+    """Exact quantiles at fractions of one's own."""
+
+    model_config = _MODEL
+    exact: Fractions = Field(FRACTIONS, min_length=1, description="Fractions")
+
+
 class MonteCarloOptions(BaseModel):
     """Options of the analysis `monte_carlo`."""
 
@@ -175,12 +197,31 @@ class MonteCarloOptions(BaseModel):
     max_time: float | None = Field(
         None, gt=0, description="Seconds after which the round at hand is the last"
     )
-    quantiles: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
-        (0.025, 0.16, 0.5, 0.84, 0.975), description="Fractions; an empty list saves the histogram"
+    quantiles: Fractions | ExactQuantiles | Literal["exact"] = Field(
+        FRACTIONS,
+        description="Fractions; an empty list saves the histogram. exact, or {exact: fractions}, draws all "
+        "samples twice and gives the quantiles as sorting would",
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="Of the intervals")
+    earlier: tuple[Whole, ...] = Field(
+        (),
+        description="Sizes at which the run ended before it was extended: its blocks are found again; "
+        "daskpar resume fills it in, and it changes no result",
+    )
     block_batches: int | None = Field(
         None,
         ge=1,
         description="Batches a block, a power of two; changes no result. Default: from predicted time",
     )
+
+    @property
+    def exact(self) -> bool:
+        """Whether quantiles are to be exact."""
+        return self.quantiles == "exact" or isinstance(self.quantiles, ExactQuantiles)
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """Fractions of the quantiles."""
+        if isinstance(self.quantiles, ExactQuantiles):
+            return self.quantiles.exact
+        return FRACTIONS if isinstance(self.quantiles, str) else self.quantiles

@@ -37,6 +37,9 @@ class Plan:
         Batches a block, a power of two; it changes no result. By default it follows from the predicted time.
     seconds_per_sample : float
         Predicted time, stated and not measured.
+    earlier : tuple of int
+        Numbers of samples at which the run ended before it was extended: blocks end there, too, so that
+        those that are stored are found again. It changes no result.
     """
 
     sampling: Sampling
@@ -46,6 +49,7 @@ class Plan:
     max_time: float | None = None
     block_batches: int | None = None
     seconds_per_sample: float = UNKNOWN_SECONDS_PER_SAMPLE
+    earlier: tuple[int, ...] = ()
 
     @property
     def in_rounds(self) -> bool:
@@ -74,8 +78,8 @@ class Plan:
                     "raise it, or leave it out", key="options.block_batches",
                 )  # fmt: skip
             seconds = 0.5 / self.block_batches
-        short = sampling.n_samples % sampling.batch_size
-        return blocks(sampling.n_batches, seconds, [sampling.n_batches - 1] if short else [])
+        ends = [n // sampling.batch_size for n in (*self.earlier, sampling.n_samples)]
+        return blocks(sampling.n_batches, seconds, ends)
 
 
 def reached(plan: Plan, found: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from daskpar.analyses.monte_carlo import options as o
 from daskpar.analyses.monte_carlo.batches import Sampling
 from daskpar.analyses.monte_carlo.dataset import Finish
+from daskpar.analyses.monte_carlo.expression import Expression
 from daskpar.analyses.monte_carlo.plan import UNKNOWN_SECONDS_PER_SAMPLE, Plan
 from daskpar.analyses.monte_carlo.table_columns import Columns
 from daskpar.analyses.monte_carlo.trials.false_alarm import FalseAlarm
@@ -17,6 +18,7 @@ from daskpar.analyses.monte_carlo.trials.pi import Pi
 from daskpar.analyses.monte_carlo.trials.propagation import Measured, Propagation
 from daskpar.analyses.monte_carlo.trials.resampled import Bootstrap, Permutation
 from daskpar.analyses.monte_carlo.trials.survey import Box, Circle, SurveyMask
+from daskpar.analysis import Bits
 from daskpar.errors import InputError, RecipeError
 
 _MOST_BATCHES = 2**40
@@ -37,6 +39,8 @@ def plan_of(
     importance: str = "",
     block_batches: int | None = None,
     seconds_per_sample: float | None = None,
+    earlier: Sequence[int] = (),
+    exact: bool = False,
 ) -> Plan:
     """Check the definition of a run; see `daskpar.simulate` for the arguments.
 
@@ -70,10 +74,10 @@ def plan_of(
     how = Finish(
         confidence=confidence, quantiles=tuple(quantiles), independent=independent, controls=tuple(controls),
         importance=importance, test="extreme" in names, names=names,
-        attrs=_attrs(trial, sampling),
+        attrs=_attrs(trial, sampling), exact=exact,
     )  # fmt: skip
     cost = seconds_per_sample or float(getattr(trial, "seconds_per_sample", UNKNOWN_SECONDS_PER_SAMPLE))
-    return Plan(sampling, how, target_error, relative, max_time, block_batches, cost)
+    return Plan(sampling, how, target_error, relative, max_time, block_batches, cost, tuple(earlier))
 
 
 def _whole(name: str, value: Any, least: int) -> int:
@@ -126,15 +130,29 @@ def plan_from_options(
     extra: dict[str, Any] = {}
     if isinstance(chosen, o.FunctionOptions):
         extra = {name: getattr(chosen, name) for name in ("controls", "importance", "seconds_per_sample")}
-    most = options.n_samples
-    if options.target_error is not None and options.max_samples is not None:
-        most = options.max_samples
     return plan_of(
-        trial_of(record, chosen, load), most, options.seed, options.batch_size,
+        trial_of(record, chosen, load), most_samples(options), options.seed, options.batch_size,
         target_error=options.target_error, relative=options.target == "relative", max_time=options.max_time,
-        quantiles=options.quantiles, confidence=options.confidence, block_batches=options.block_batches,
-        **extra,
+        quantiles=options.fractions, exact=options.exact, confidence=options.confidence,
+        block_batches=options.block_batches,
+        earlier=options.earlier, **extra,
     )  # fmt: skip
+
+
+def most_samples(options: o.MonteCarloOptions) -> int:
+    """Return how many samples a run with these options draws at most."""
+    if options.target_error is not None and options.max_samples is not None:
+        return options.max_samples
+    return options.n_samples
+
+
+def bits_of(options: o.MonteCarloOptions) -> Bits:
+    """Return whether the bits depend on the kind of CPU: of a user's code, and of functions such as exp."""
+    chosen = options.trial
+    if isinstance(chosen, o.FunctionOptions) or getattr(chosen, "function", None) is not None:
+        return "per_cpu"
+    formula = getattr(chosen, "formula", None)
+    return "everywhere" if formula is None or Expression(formula).same_bits else "per_cpu"
 
 
 def trial_of(record: Sequence[Any], chosen: Any, load: Callable[[str], Any]) -> Any:
@@ -146,7 +164,7 @@ def trial_of(record: Sequence[Any], chosen: Any, load: Callable[[str], Any]) -> 
             return load(chosen.function)
         case o.IntegralOptions():
             limits = tuple((name, low, high) for name, (low, high) in chosen.limits.items())
-            return Integral(chosen.formula, limits, chosen.method)
+            return Integral(chosen.formula or load(chosen.function or ""), limits, chosen.method)
         case o.PropagationOptions():
             measured = tuple(
                 Measured(name, m.value, m.error, m.unit, m.distribution) for name, m in chosen.values.items()
@@ -160,8 +178,13 @@ def trial_of(record: Sequence[Any], chosen: Any, load: Callable[[str], Any]) -> 
             table = _table(record, chosen.columns)
             return FalseAlarm(table, chosen.lowest, chosen.highest, chosen.frequencies)
         case o.SurveyOptions():
-            return SurveyMask(tuple(map(_shape, chosen.areas)), tuple(map(_shape, chosen.holes)))
+            return mask_of(chosen.areas, chosen.holes)
     raise RecipeError(f"unknown trial {chosen!r}", "choose a kind", key="trial")
+
+
+def mask_of(areas: Sequence[Any], holes: Sequence[Any]) -> SurveyMask:
+    """Make the mask that options describe."""
+    return SurveyMask(tuple(map(_shape, areas)), tuple(map(_shape, holes)))
 
 
 def _shape(shape: Any) -> Box | Circle:

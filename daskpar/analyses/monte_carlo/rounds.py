@@ -48,6 +48,11 @@ class Beginning:
                 "a run that stops by the clock has another result each time",
                 "leave max_time out to compare versions", key="options.max_time",
             )  # fmt: skip
+        if self.plan.how.exact and self.plan.how.quantiles:
+            raise RecipeError(
+                "exact quantiles draw all samples twice, in stages that only dask has",
+                "leave them out to compare versions", key="options.quantiles",
+            )  # fmt: skip
         trial = self.plan.sampling.trial
         self.work = tasks.Work(self.plan.sampling, BINS if self.plan.how.quantiles else 0)
         self.prepared = tasks.prepare(self.work) if tasks.prepares(trial) else None
@@ -74,7 +79,9 @@ def in_rounds(beginning: Beginning, compute_all: ComputeAll) -> Variables:
         runs = [run for segment in missing for run in segment.blocks]
         found = iter(compute_all(tasks.Work(shorter.sampling, beginning.work.bins), runs))
         for segment in missing:
-            nodes[_name(shorter, segment.run)] = _merged([next(found) for _ in segment.blocks])
+            nodes[_name(shorter, segment.run)] = _merged(
+                {block.first: next(found) for block in segment.blocks}, segment.span
+            )
         parts = [nodes[_name(shorter, segment.run)] for segment in segments]
         result = dataset.variables([beginning.first, *parts], plan.how)
         if plan.target_error is not None and reached(plan, {name: one for name, (_, one) in result.items()}):
@@ -88,7 +95,8 @@ def _name(plan: Plan, run: Run) -> tuple[int, int, int]:
     return run.first, run.count, size
 
 
-def _merged(nodes: Sequence[tasks.Partial]) -> tasks.Partial:
+def _merged(nodes: dict[int, tasks.Partial], span: int) -> tasks.Partial:
     while len(nodes) > 1:
-        nodes = [tasks.merged(group) for group in tasks.groups(nodes)]
-    return nodes[0]
+        span, groups = tasks.groups(nodes, span)
+        nodes = {group[0]: tasks.merged([nodes[first] for first in group]) for group in groups}
+    return next(iter(nodes.values()))

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from daskpar.analyses.monte_carlo.batches import Sampling, columns_of_batch, first_batch, node_of_run
+from daskpar.analyses.monte_carlo.batches import (
+    Sampling,
+    columns_of_batch,
+    first_batch,
+    node_of_run,
+    partial_of_columns,
+)  # fmt: skip
 from daskpar.analyses.monte_carlo.kernel import tree
 from daskpar.analyses.monte_carlo.kernel.blocks import Run
+from daskpar.errors import UsageError
 
 Partial = Mapping[str, Any]
 MERGED_AT_ONCE = 32
@@ -40,6 +48,11 @@ class Segment:
         """All its batches."""
         return Run(self.blocks[0].first, sum(block.count for block in self.blocks))
 
+    @property
+    def span(self) -> int:
+        """Batches of its largest block."""
+        return max(block.count for block in self.blocks)
+
 
 def segments(blocks: Sequence[Run]) -> list[Segment]:
     """Group blocks so that segments end at powers of two: the places of the convergence curve."""
@@ -67,13 +80,14 @@ def prepare(work: Work) -> dict[str, Any]:
 
 def first(work: Work, prepared: Partial | None) -> dict[str, Any]:
     """Draw batch 0: how many columns there are, and bins for the histogram where one is wanted."""
-    return first_batch(work.bound(prepared), work.bins)
+    return _narrowed(first_batch(work.bound(prepared), work.bins), "leaf_histogram")
 
 
 def block(work: Work, run: Run, prepared: Partial | None, beginning: Partial) -> dict[str, Any]:
     """Node of a run of batches, its counts in the narrowest integers that hold them."""
     bins = {name: np.asarray(beginning[name]) for name in ("edges", "guess")} if work.bins else None
-    node = node_of_run(work.bound(prepared), run.first, run.count, int(beginning["columns"]), bins)
+    columns = int(beginning["columns"])
+    node = node_of_run(work.bound(prepared), run.first, run.count, columns, bins, beginning)
     return _narrowed(node)
 
 
@@ -82,19 +96,39 @@ def merged(nodes: Sequence[Partial]) -> dict[str, Any]:
     return _narrowed(tree.merge(nodes))
 
 
-def groups(nodes: Sequence[Any]) -> list[Any]:
-    """Cut the nodes of a segment into those that are merged at once."""
-    return [nodes[i : i + MERGED_AT_ONCE] for i in range(0, len(nodes), MERGED_AT_ONCE)]
+def groups(firsts: Iterable[int], span: int) -> tuple[int, list[list[int]]]:
+    """Group the nodes of a segment, named by their first batches, into those that are merged at once.
+
+    Groups are aligned, whatever the sizes of blocks: the bits must not depend on these. Returned are also the
+    batches that a group spans, for the next time.
+    """
+    span *= MERGED_AT_ONCE
+    return span, [list(group) for _, group in itertools.groupby(firsts, lambda first: first // span)]
 
 
-def batch(work: Work, number: int, prepared: Partial | None) -> dict[str, Any]:
-    """Values of one batch, to look at."""
-    return {"values": columns_of_batch(work.bound(prepared), number)}
+def one_batch(sampling: Sampling, number: int) -> dict[str, Any]:
+    """Draw one batch, to look at its values or to see why it fails.
+
+    Raises
+    ------
+    UsageError
+        There is no such batch.
+    AnalysisError
+        As in a run: the trial raises, or returns NaN or a wrong shape.
+    """
+    if number >= sampling.n_batches:
+        raise UsageError(f"there is no batch {number}", f"there are {sampling.n_batches}", key="--replay")
+    work = Work(sampling, 0)
+    bound = work.bound(prepare(work) if hasattr(sampling.trial, "prepare") else None)
+    columns = columns_of_batch(bound, number)
+    partial_of_columns(bound, number, columns)
+    return {"values": columns.T}
 
 
-def _narrowed(node: Partial) -> dict[str, Any]:
-    found = {name: np.asarray(node[name]) for name in node}
-    if "histogram" in found:
-        counts = found["histogram"]
-        found["histogram"] = counts.astype(np.min_scalar_type(int(counts.max())))
+def _narrowed(node: Partial, name: str = "histogram") -> dict[str, Any]:
+    """Return a node with its counts in the narrowest integers that hold them."""
+    found = {part: np.asarray(node[part]) for part in node}
+    if name in found:
+        counts = found[name]
+        found[name] = counts.astype(np.min_scalar_type(int(counts.max())))
     return found

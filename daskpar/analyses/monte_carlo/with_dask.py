@@ -15,7 +15,7 @@ from typing import Any
 import xarray as xr
 from dask.delayed import Delayed
 
-from daskpar.analyses.monte_carlo import dataset, tasks
+from daskpar.analyses.monte_carlo import dataset, exact_quantiles, tasks
 from daskpar.analyses.monte_carlo.kernel.blocks import Run
 from daskpar.analyses.monte_carlo.kernel.histogram import BINS
 from daskpar.analyses.monte_carlo.kernel.stopping import round_ends
@@ -75,20 +75,27 @@ class Graph:
 
     def result(self, plan: Plan) -> Delayed:
         """Return the node that gives the Dataset of a plan."""
-        nodes = [self._segment(plan, segment) for segment in tasks.segments(plan.blocks())]
-        return collect(dataset.make, [self.first, *nodes], plan.how)
+        return collect(dataset.make, [self.first, *self.nodes(plan)], plan.how)
+
+    def nodes(self, plan: Plan) -> list[Delayed]:
+        """Return the nodes of the segments of a plan, in order."""
+        return [self._segment(plan, segment) for segment in tasks.segments(plan.blocks())]
 
     def _segment(self, plan: Plan, segment: tasks.Segment) -> Delayed:
         run = segment.run
         size = self._samples(plan, run)
         name = (run.first, run.count, size)
         if name not in self.kept:
-            nodes = [self._block(plan, block) for block in segment.blocks]
+            nodes = {block.first: self._block(plan, block) for block in segment.blocks}
+            span = segment.span
             while len(nodes) > 1:
-                groups = tasks.groups(nodes)
+                span, groups = tasks.groups(nodes, span)
                 last = len(groups) == 1
-                nodes = [self._merged(group, run, size, last) for group in groups]
-            self.kept[name] = self.keep(nodes[0])
+                nodes = {
+                    group[0]: self._merged([nodes[first] for first in group], run, size, last)
+                    for group in groups
+                }
+            self.kept[name] = self.keep(nodes[run.first])
         return self.kept[name]
 
     def _merged(self, nodes: list[Delayed], run: Run, size: int, last: bool) -> Delayed:
@@ -100,12 +107,15 @@ class Graph:
 
     def _block(self, plan: Plan, run: Run) -> Delayed:
         size = self._samples(plan, run)
-        # The trial without its data, which come from the prepared node and not with every block.
-        trial = plan.sampling.trial
-        light = trial.without_data() if hasattr(trial, "without_data") else trial
-        work = tasks.Work(replace(plan.sampling, trial=light), self.work.bins)
+        work = self.light_work(plan)
         key = [self.identity, self.work.bins, plan.sampling.size(0), run.first, run.count, size]
         return durable(tasks.block, work, run, self.prepared, self.first, key=key, label=_span(run))
+
+    def light_work(self, plan: Plan) -> tasks.Work:
+        """Return the trial without its data, which come from the prepared node and not with every block."""
+        trial = plan.sampling.trial
+        light = trial.without_data() if hasattr(trial, "without_data") else trial
+        return tasks.Work(replace(plan.sampling, trial=light), self.work.bins)
 
     def _samples(self, plan: Plan, run: Run) -> int:
         sampling = plan.sampling
@@ -117,10 +127,14 @@ def _span(run: Run) -> str:
 
 
 def stages(plan: Plan, keep: Callable[[Delayed], Delayed] = lambda node: node) -> Generator[Stage, Any, None]:
-    """Yield the one stage of a run of fixed size, or a stage a round until target or time is reached."""
+    """Yield the one stage of a run of fixed size, or a stage a round until target or time is reached.
+
+    For exact quantiles, stages follow that draw the samples once more.
+    """
     graph = Graph(plan, keep)
     if not plan.in_rounds:
         yield Stage("batches", graph.result(plan))
+        yield from _exact(graph, plan)
         return
     started = time.monotonic()
     for end in round_ends(plan.sampling.n_batches):
@@ -134,4 +148,10 @@ def stages(plan: Plan, keep: Callable[[Delayed], Delayed] = lambda node: node) -
         if reason:
             how = replace(plan.how, attrs=(*plan.how.attrs, ("stopped_by", reason)))
             yield Stage("result", graph.result(replace(shorter, how=how)))
+            yield from _exact(graph, replace(shorter, how=how))
             return
+
+
+def _exact(graph: Graph, plan: Plan) -> Generator[Stage, Any, None]:
+    if plan.how.exact and plan.how.quantiles:
+        yield from exact_quantiles.stages(graph, plan)

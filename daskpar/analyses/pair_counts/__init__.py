@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from daskpar.analyses.pair_counts.masked import MaskedRandoms, write_masked
+from daskpar.analyses.pair_counts.preview import preview
 from daskpar.analysis import Analysis, Where
 from daskpar.errors import RecipeError
 from daskpar.inputs.synthetic_catalogs import SyntheticCatalog
@@ -50,6 +52,14 @@ class _Source(_Settings):
 
 class SampleInputs(_Source):
     """Another catalog."""
+
+    mask: MaskedRandoms | None = Field(None, description="Uniform random points in a survey mask")
+
+    @model_validator(mode="after")
+    def _mask_alone(self) -> Self:
+        if self.mask is not None and (self.files is not None or self.synthetic is not None or self.columns):
+            raise ValueError("a mask makes its own points and columns; keep one source")
+        return self
 
 
 class PairInputs(_Source):
@@ -159,11 +169,15 @@ def open_samples(inputs: Mapping[str, Any], where: Where) -> PairRecord:
 def _open(source: _Source, chosen: PairInputs, where: Where) -> Catalog | None:
     from daskpar.inputs.catalogs import scan_catalog
 
-    if source.files is None and source.synthetic is None:
+    found: Any = source.synthetic if source.files is None else where.resolve(source.files)
+    columns, mask = source.columns, getattr(source, "mask", None)
+    if mask is not None:
+        found, columns = [write_masked(mask, where.scratch)], mask.columns
+    if found is None:
         return None
     return scan_catalog(
-        source.synthetic if source.files is None else where.resolve(source.files),
-        source.columns,
+        found,
+        columns,
         cosmology=chosen.cosmology,
         distance_unit=chosen.distance_unit,
         hdu=source.hdu,
@@ -205,6 +219,8 @@ ANALYSIS = Analysis(
     open_inputs=open_samples,
     identity=lambda record: record.identity(),
     cost=cost,
+    preview=preview,
+    panel="daskpar.dashboard.pairs_panel:pairs_panel",
     plot=_plot,
     outputs=("correlation.ecsv", "correlation.png"),
     by_hand={

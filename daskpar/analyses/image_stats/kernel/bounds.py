@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import LANES, MAD_TO_STD, Array, inner
+from .compiled import LANES, MAD_TO_STD, Array, inner, whole_vectors, wide_vectors
 from .mad import deviations
 from .options import CCD_NOISE, PERCENTILE, WINSORIZED, Rejection
 from .state import Bounds, State
@@ -18,23 +18,24 @@ def sigma_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds, 
     """Fill in the bounds of sigma clipping from median and moments; ``mad`` is None unless they need MADs.
 
     The doubt is an upper limit to the error of (x - centre) - distance for an x near the bound: one
-    rounding of the pivot, and (n + a few) roundings relative to the root mean square deviation.
+    rounding of the pivot, and (n + a few) roundings relative to the root mean square deviation, which about
+    a median is at most sqrt(2) standard deviations.
     """
+    wide_vectors()
     if mad is not None:
         deviations(tile, lanes, s.first, s.last, s.pivot, b.mads, b.scratch)
     widest = 0.0
     for sigma in (rule.sigma_lower, rule.sigma_upper):
         widest = max(widest, sigma) if sigma < np.inf else widest
-    for j in range(lanes):
+    for j in range(whole_vectors(lanes)):
         n = np.float64(s.last[j] - s.first[j])
         square, offset = s.sum2[j] / n, s.sum1[j] / n
-        rms = np.sqrt(square)
         std = np.sqrt(max(square - offset * offset, 0.0))
         scale = b.mads[j] * MAD_TO_STD if rule.by_mad else std
         b.centre[j] = s.pivot[j] + offset if rule.about_mean else s.pivot[j]
         b.lower[j] = scaled(rule.sigma_lower, scale)
         b.upper[j] = scaled(rule.sigma_upper, scale)
-        b.doubt[j] = ULP * (4.0 * abs(s.pivot[j]) + (4.0 * n + 32.0) * (1.0 + widest) * (rms + scale))
+        b.doubt[j] = ULP * (4.0 * abs(s.pivot[j]) + (4.0 * n + 32.0) * (1.0 + widest) * (1.5 * std + scale))
     for j in range(lanes):
         square = s.sum2[j]
         if not 1e-270 < square < 1e280:
@@ -93,6 +94,7 @@ def set_bounds(
     mad: bool | None, winsorized: bool | None, simple: bool | None,
 ) -> None:  # fmt: skip
     """Fill in the bounds of the rule in force; see `parts` for the last three."""
+    wide_vectors()
     if winsorized is not None:
         b.doubt[:lanes] = 0.0
         winsorized_bounds(tile, lanes, rule, s, b)

@@ -15,11 +15,12 @@ import numpy as np
 from .bounds import parts
 from .clip import clip_chunk
 from .compiled import LANES, Array, padded_rows
-from .finish import MEAN, count_rejected, finish_chunk
+from .finish import MEAN, finish_chunk
 from .load import Frames, load_chunk
 from .moments import moments_chunk
 from .network import sort_chunk
 from .options import MINMAX, NONE, Rejection
+from .rejected import count_rejected
 from .settle import settle_chunk
 from .state import Chunk, new_bounds, new_chunk, new_few
 

@@ -17,10 +17,10 @@ from __future__ import annotations
 import numpy as np
 
 from .bounds import set_bounds
-from .compiled import LANES, Array, compiled, inner
+from .compiled import LANES, Array, compiled, inner, wide_vectors
 from .moments import moments
 from .options import SIGMA_CLIP, Rejection
-from .state import Bounds, Chunk, Few, State, gather, scatter, tile_state
+from .state import Bounds, Chunk, Few, State, gather, go_on, scatter, tile_state
 
 
 @inner
@@ -36,8 +36,8 @@ def near(tile: Array, j: int, edge: int, count: int, bound: float, doubt: float)
 
 
 @inner
-def narrow(tile: Array, lanes: int, last_turn: bool, again: bool, few: Few, b: Bounds) -> bool:
-    """Move the ranks of the pixels still running to the values within the bounds; return whether any runs on.
+def narrow(tile: Array, lanes: int, last_turn: bool, again: bool, few: Few, b: Bounds) -> int:
+    """Move the ranks of the pixels still running to the values within the bounds; return how many run on.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def narrow(tile: Array, lanes: int, last_turn: bool, again: bool, few: Few, b: B
     again : bool
         The last bounds of a pixel judge the values lost in earlier rounds too.
     """
-    more = False
+    more = 0
     s = few.state
     for j in range(lanes):
         if not few.running[j]:
@@ -75,7 +75,7 @@ def narrow(tile: Array, lanes: int, last_turn: bool, again: bool, few: Few, b: B
             low_doubt = lower < np.inf and near(tile, j, f, count, c - lower, doubt)
             if low_doubt or (upper < np.inf and near(tile, j, e, count, c + upper, doubt)):
                 few.unsure[j], few.running[j] = True, False
-        more |= few.running[j]
+        more += int(few.running[j])
         s.first[j], s.last[j] = f, e
     return more
 
@@ -97,31 +97,24 @@ def list_active(tile: Array, lanes: int, s: State, b: Bounds, pixels: Array) -> 
 
 
 @inner
-def clip_tile(
-    tile: Array, lanes: int, n: int, rule: Rejection, s: State, unsure: Array, b: Bounds, few: Few,
+def clip_few(
+    n: int, active: int, rule: Rejection, chunk: Chunk, few: Few,
     mad: bool | None, winsorized: bool | None, simple: bool | None,
 ) -> None:  # fmt: skip
-    """Reject values of all pixels of a sorted tile.
-
-    On entry the ranks in ``s`` are those of all finite values; on return those used, with their moments.
-    """
-    work, state, active, turn, more = tile, s, lanes, 0, True
+    """Reject values of the pixels copied together, whose first bounds are known, round by round."""
+    wide_vectors()
+    tile, b, turn = few.tile, few.bounds, 0
     while True:
-        moments(work, active, state)
-        if not more:
-            break
-        set_bounds(work, active, rule, state, b, mad, winsorized, simple)
-        if turn == 0:
-            active = list_active(tile, lanes, s, b, few.pixels)
-            if active == 0:
-                break
-            gather(tile, n, active, s, b, few)
-            work, state = few.tile, few.state
         turn += 1
-        more = narrow(work, active, turn == rule.maxiters, rule.kind == SIGMA_CLIP, few, b)
-    scatter(active, s, few)
-    for k in range(active):
-        unsure[few.pixels[k]] = few.unsure[k]
+        more = narrow(tile, active, turn == rule.maxiters, rule.kind == SIGMA_CLIP, few, b)
+        moments(tile, active, few.state)
+        if more == 0:
+            break
+        if 4 * more < 3 * active:
+            scatter(active, chunk, few)
+            active = go_on(n, active, few)
+        set_bounds(tile, active, rule, few.state, b, mad, winsorized, simple)
+    scatter(active, chunk, few)
 
 
 @compiled
@@ -129,10 +122,24 @@ def clip_chunk(
     chunk: Chunk, n: int, pixels: int, rule: Rejection, b: Bounds, few: Few,
     mad: bool | None, winsorized: bool | None, simple: bool | None,
 ) -> None:  # fmt: skip
-    """Reject values of all pixels of a chunk; the last three are the `parts` of the rule."""
-    size = few.tile.size
+    """Reject values of all pixels of a chunk; the last three are the `parts` of the rule.
+
+    On entry the ranks in the state are those of all finite values; on return those used, with their moments.
+    """
+    wide_vectors()
+    size, waiting, listed = few.tile.size, 0, np.empty(LANES, np.uint32)
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = t * LANES, min(LANES, pixels - t * LANES)
         tile, s = chunk.ranked[t * size : (t + 1) * size], tile_state(chunk, at)
-        unsure = chunk.unsure[at : at + LANES]
-        clip_tile(tile, lanes, n, rule, s, unsure, b, few, mad, winsorized, simple)
+        moments(tile, lanes, s)
+        set_bounds(tile, lanes, rule, s, b, mad, winsorized, simple)
+        active, taken = list_active(tile, lanes, s, b, listed), 0
+        while taken < active:
+            room = min(active - taken, LANES - waiting)
+            gather(tile, n, at, listed[taken : taken + room], s, b, few, waiting)
+            taken, waiting = taken + room, waiting + room
+            if waiting == LANES:
+                clip_few(n, waiting, rule, chunk, few, mad, winsorized, simple)
+                waiting = 0
+    if waiting > 0:
+        clip_few(n, waiting, rule, chunk, few, mad, winsorized, simple)

@@ -20,6 +20,8 @@ __all__ = [
     "padded_rows",
     "reinterpret",
     "swap_bytes",
+    "whole_vectors",
+    "wide_vectors",
 ]
 
 Array = NDArray[Any]
@@ -41,6 +43,15 @@ def padded_rows(n: int) -> int:
     return max(GROUP, 1 << (n - 1).bit_length())
 
 
+@inner
+def whole_vectors(lanes: int) -> int:
+    """Round a number of pixels up to whole vectors: what is left of a loop over them would not be vectorised.
+
+    What is computed for the pixels beyond is never looked at.
+    """
+    return (lanes + 15) // 16 * 16
+
+
 def _swap_bytes(typing_context: Any, value: Any) -> Any:
     """Reverse the bytes of an unsigned integer (one instruction; vectorises)."""
 
@@ -59,5 +70,21 @@ def _reinterpret(typing_context: Any, value: Any, like: Any) -> Any:
     return like(value, like), generate
 
 
+def _wide_vectors(typing_context: Any) -> Any:
+    """Let the function that calls this be compiled to the widest vectors the processor has.
+
+    By default LLVM uses half of those of AVX-512, which suits code that does little else than this does.
+    The bits of the results are the same.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        # llvmlite checks names against a list of its own, which holds no attributes with values.
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
 swap_bytes: Any = intrinsic(_swap_bytes)
 reinterpret: Any = intrinsic(_reinterpret)
+wide_vectors: Any = intrinsic(_wide_vectors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import LANES, Array, compiled, inner
+from .compiled import LANES, Array, compiled, inner, wide_vectors
 from .mad import deviation
 from .state import Chunk, State, tile_state
 
@@ -35,13 +35,9 @@ def quantile_of(ordered: Array, percent: float) -> float:
 
 @inner
 def value(tile: Array, j: int, method: int, percent: float, s: State) -> float:
-    """Return the combined value, other than a mean, of one pixel with at least one value used."""
+    """Return the combined value of one pixel with at least one value used; not mean, median or sum."""
     first, last = s.first[j], s.last[j]
     n = float(last - first)
-    if method == MEDIAN:
-        return float(s.pivot[j])
-    if method == SUM:
-        return float(s.pivot[j] * n + s.sum1[j])
     if method == MIN:
         return float(tile[first * LANES + j])
     if method == MAX:
@@ -66,10 +62,18 @@ def finish_tile(
 
     For a mean ``percent`` is None: the other methods are then not compiled, which takes a while.
     """
+    wide_vectors()
     factor = MEDIAN_FACTOR if method == MEDIAN else 1.0
     if percent is None:
         for j in range(lanes):
             combined[j] = s.pivot[j] + s.sum1[j] / np.float64(s.last[j] - s.first[j])
+    elif method == MEDIAN:
+        for j in range(lanes):
+            combined[j] = s.pivot[j] if s.last[j] > s.first[j] else np.nan
+    elif method == SUM:
+        for j in range(lanes):
+            total = s.pivot[j] * np.float64(s.last[j] - s.first[j]) + s.sum1[j]
+            combined[j] = total if s.last[j] > s.first[j] else np.nan
     else:
         for j in range(lanes):
             combined[j] = value(tile, j, method, percent, s) if s.last[j] > s.first[j] else np.nan
@@ -82,42 +86,12 @@ def finish_tile(
 
 
 @compiled
-def count_rejected(chunk: Chunk, n: int, size: int, pixels: int, low: Array, high: Array) -> None:
-    """Add the rejected values of a chunk to the table of frames, without those of pixels marked as unsure.
-
-    Parameters
-    ----------
-    chunk : Chunk
-        Values in frame order and sorted, with the ranks used.
-    n, size, pixels : int
-        Frames, values in a tile, pixels in the chunk.
-    low, high : ndarray of int64, shape (n,)
-        Values rejected below and above, of each frame; added to.
-    """
-    values, ranked, s = chunk.values, chunk.ranked, chunk.state
-    for i in range(pixels):
-        first, last, count = s.first[i], s.last[i], chunk.total[i]
-        if (first > 0 or last < count) and not chunk.unsure[i]:
-            base = i // LANES * size + i % LANES
-            spare_low, spare_high = first, count - last
-            below = ranked[base + max(first - 1, 0) * LANES]
-            above = ranked[base + min(last, n - 1) * LANES]
-            for frame in range(n):
-                x = values[base + frame * LANES]
-                if spare_low > 0 and x <= below:
-                    low[frame] += 1
-                    spare_low -= 1
-                elif spare_high > 0 and above <= x < np.inf:
-                    high[frame] += 1
-                    spare_high -= 1
-
-
-@compiled
 def finish_chunk(
     chunk: Chunk, size: int, pixels: int, method: int, percent: float | None, combined: Array,
     uncertainty: Array,
 ) -> None:  # fmt: skip
     """Store value and uncertainty of all pixels of a chunk; see `finish_tile`."""
+    wide_vectors()
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = t * LANES, min(LANES, pixels - t * LANES)
         tile, end = chunk.ranked[t * size : (t + 1) * size], at + lanes

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiled import LANES, Array, compiled, inner, reinterpret, swap_bytes
+from .compiled import LANES, Array, compiled, inner, reinterpret, swap_bytes, wide_vectors
 from .state import Chunk
 
 
@@ -53,6 +53,7 @@ def decode_chunk(
     words: Array, like: Any, swap: bool, start: int, pixels: int, size: int, values: Array
 ) -> None:
     """Decode pixels from ``start`` of all frames into tiles of ``size`` values."""
+    wide_vectors()
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = start + t * LANES, min(LANES, pixels - t * LANES)
         for frame in range(words.shape[0]):
@@ -78,6 +79,7 @@ def adjust_chunk(
     values: Array,
 ) -> None:  # fmt: skip
     """Apply the FITS scaling, put NaN where a mask is set, and apply zero level and scale of each frame."""
+    wide_vectors()
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = start + t * LANES, min(LANES, pixels - t * LANES)
         for frame in range(n):

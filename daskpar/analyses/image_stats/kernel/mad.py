@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import LANES, Array, inner
+from .compiled import LANES, Array, inner, wide_vectors
 
 
 @inner
@@ -56,6 +56,7 @@ def deviations(
     mads : ndarray of float64
         Result; 0 where no value is used.
     """
+    wide_vectors()
     start, end = first[0], last[0]
     for j in range(lanes):
         if first[j] != start or last[j] != end:

@@ -9,7 +9,7 @@ groups of eight, with zeros for ranks not used: its bits depend on the sorted va
 
 from __future__ import annotations
 
-from .compiled import LANES, Array, compiled, inner
+from .compiled import LANES, Array, compiled, inner, whole_vectors, wide_vectors
 from .state import Chunk, State, tile_state
 
 
@@ -23,6 +23,13 @@ def medians(tile: Array, lanes: int, first: Array, last: Array, pivot: Array) ->
             pivot[j] = 0.5 * low + 0.5 * high
         else:
             pivot[j] = 0.0
+
+
+@inner
+def middles(rows: Array, step: int, lanes: int, pivot: Array) -> None:
+    """Store the median where all pixels use the same ranks: the middle ones are two rows, or one."""
+    for j in range(lanes):
+        pivot[j] = 0.5 * rows[j] + 0.5 * rows[j + step]
 
 
 @inner
@@ -72,25 +79,32 @@ def moments(tile: Array, lanes: int, s: State) -> None:
     s : State
         Ranks used; receives the results.
     """
+    wide_vectors()
     first, last, pivot, sum1, sum2 = s.first, s.last, s.pivot, s.sum1, s.sum2
-    medians(tile, lanes, first, last, pivot)
-    sum1[:lanes] = 0.0
-    sum2[:lanes] = 0.0
     start, inner_start, inner_end, end = first[0], first[0], last[0], last[0]
     for j in range(lanes):
         start, inner_start = min(start, first[j]), max(inner_start, first[j])
         inner_end, end = min(inner_end, last[j]), max(end, last[j])
+    wide = whole_vectors(lanes)
+    if start == inner_start and end == inner_end and start < end:
+        middle = tile[(start + end - 1) // 2 * LANES : ((start + end) // 2 + 1) * LANES]
+        middles(middle, middle.size - LANES, wide, pivot)
+    else:
+        medians(tile, lanes, first, last, pivot)
+    for j in range(wide):
+        sum1[j], sum2[j] = 0.0, 0.0
     for r in range(start // 8 * 8, end, 8):
         rows = tile[r * LANES : (r + 8) * LANES]
         if r >= inner_start and r + 8 <= inner_end:
-            sum8(rows, lanes, pivot, sum1, sum2)
+            sum8(rows, wide, pivot, sum1, sum2)
         else:
-            sum8_used(rows, r, lanes, first, last, pivot, sum1, sum2)
+            sum8_used(rows, r, wide, first, last, pivot, sum1, sum2)
 
 
 @compiled
 def moments_chunk(chunk: Chunk, size: int, pixels: int) -> None:
     """Store the moments of all pixels of a chunk, whose tiles have ``size`` values."""
+    wide_vectors()
     for t in range((pixels + LANES - 1) // LANES):
         tile = chunk.ranked[t * size : (t + 1) * size]
         moments(tile, min(LANES, pixels - t * LANES), tile_state(chunk, t * LANES))

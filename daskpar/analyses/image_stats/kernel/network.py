@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import GROUP, LANES, Array, compiled, inner
+from .compiled import GROUP, LANES, Array, compiled, inner, wide_vectors
 from .state import Chunk
 
 
@@ -196,6 +196,7 @@ def sort_tile(source: Array, target: Array, n: int) -> None:
     n : int
         Number of frames.
     """
+    wide_vectors()
     for base in range(0, n, GROUP):
         span = slice(base * LANES, (base + GROUP) * LANES)
         sort16(source[span], target[span])
@@ -210,6 +211,7 @@ def sort_tile(source: Array, target: Array, n: int) -> None:
 @compiled
 def sort_chunk(chunk: Chunk, n: int, size: int, pixels: int) -> None:
     """Count and sort the finite values of all pixels of a chunk; all of them are in use."""
+    wide_vectors()
     zero, infinite = chunk.values.dtype.type(0.0), chunk.values.dtype.type(np.inf)
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = t * LANES, min(LANES, pixels - t * LANES)

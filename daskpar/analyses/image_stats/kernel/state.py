@@ -31,18 +31,20 @@ class Bounds(NamedTuple):
 
 
 class Few(NamedTuple):
-    """The pixels of a tile that need more work, copied together.
+    """The pixels of a chunk that need more work, copied together, as many as a tile holds.
 
-    Where they stood, sorted values, number of finite values, whether a decision was too close and whether the
-    pixel goes on, state.
+    Where they stood, scratch, sorted values, number of finite values, whether a decision was too close and
+    whether the pixel goes on, state and bounds.
     """
 
     pixels: Array
+    kept: Array
     tile: Array
     total: Array
     unsure: Array
     running: Array
     state: State
+    bounds: Bounds
 
 
 class Chunk(NamedTuple):
@@ -71,12 +73,11 @@ def new_bounds() -> Bounds:
 
 
 def new_few(n: int, dtype: np.dtype[Any]) -> Few:
-    """Return room for the pixels of a tile of ``n`` frames."""
+    """Return room for a tile of pixels of ``n`` frames."""
     flags = np.zeros((2, LANES), np.bool_)
     tile = np.full(padded_rows(n) * LANES, np.inf, dtype)
-    return Few(
-        np.zeros(LANES, np.int64), tile, np.zeros(LANES, np.int32), flags[0], flags[1], new_state(LANES)
-    )
+    pixels, kept, total = np.zeros(LANES, np.int64), np.zeros(LANES, np.uint32), np.zeros(LANES, np.int32)
+    return Few(pixels, kept, tile, total, flags[0], flags[1], new_state(LANES), new_bounds())
 
 
 def new_chunk(n: int, pixels: int, dtype: np.dtype[Any]) -> Chunk:
@@ -100,23 +101,51 @@ def tile_state(chunk: Chunk, at: int) -> State:
 
 
 @inner
-def gather(tile: Array, n: int, active: int, s: State, b: Bounds, few: Few) -> None:
-    """Copy the pixels listed in ``few.pixels``, and their bounds; all their finite values are in use."""
-    pixels, target = few.pixels, few.tile
+def gather(
+    tile: Array, n: int, at: int, listed: Array, s: State, b: Bounds, few: Few, place: int
+) -> None:
+    """Copy listed pixels of a tile, with their bounds, to ``place`` and on; all their values are in use.
+
+    The first pixel of the tile is pixel ``at`` of the chunk.
+    """
+    target, c = few.tile, few.bounds
     for r in range(n):
-        for k in range(active):
-            target[r * LANES + k] = tile[r * LANES + pixels[k]]
-    for k in range(active):
-        j = pixels[k]
-        few.total[k], few.unsure[k], few.running[k] = s.last[j], False, True
+        source, row = tile[r * LANES : (r + 1) * LANES], target[r * LANES + place : (r + 1) * LANES]
+        for i in range(listed.size):
+            row[i] = source[listed[i]]
+    for i in range(listed.size):
+        j, k = listed[i], place + i
+        few.pixels[k], few.total[k], few.unsure[k], few.running[k] = at + j, s.last[j], False, True
         few.state.first[k], few.state.last[k] = s.first[j], s.last[j]
-        b.centre[k], b.lower[k], b.upper[k], b.doubt[k] = b.centre[j], b.lower[j], b.upper[j], b.doubt[j]
+        c.centre[k], c.lower[k], c.upper[k], c.doubt[k] = b.centre[j], b.lower[j], b.upper[j], b.doubt[j]
 
 
 @inner
-def scatter(active: int, s: State, few: Few) -> None:
-    """Put the state of the copied pixels back in place."""
+def go_on(n: int, active: int, few: Few) -> int:
+    """Move the pixels that run on together; return their number."""
+    kept, tile, s = few.kept, few.tile, few.state
+    count = 0
+    for k in range(active):
+        kept[count] = k
+        count += int(few.running[k])
+    for r in range(n):
+        row = tile[r * LANES : (r + 1) * LANES]
+        for i in range(count):
+            row[i] = row[kept[i]]
+    for i in range(count):
+        k = kept[i]
+        few.pixels[i], few.total[i], few.unsure[i], few.running[i] = few.pixels[k], few.total[k], False, True
+        s.first[i], s.last[i] = s.first[k], s.last[k]
+        s.pivot[i], s.sum1[i], s.sum2[i] = s.pivot[k], s.sum1[k], s.sum2[k]
+    return count
+
+
+@inner
+def scatter(active: int, chunk: Chunk, few: Few) -> None:
+    """Put the state of the copied pixels back in place, and which are unsure."""
+    s, t = chunk.state, few.state
     for k in range(active):
         j = few.pixels[k]
-        s.first[j], s.last[j] = few.state.first[k], few.state.last[k]
-        s.pivot[j], s.sum1[j], s.sum2[j] = few.state.pivot[k], few.state.sum1[k], few.state.sum2[k]
+        chunk.unsure[j] = few.unsure[k]
+        s.first[j], s.last[j] = t.first[k], t.last[k]
+        s.pivot[j], s.sum1[j], s.sum2[j] = t.pivot[k], t.sum1[k], t.sum2[k]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import LANES, Array, inner
+from .compiled import LANES, Array, inner, whole_vectors, wide_vectors
 from .state import State
 
 REACH, CORRECTION, TOLERANCE, MOST_TURNS = 1.5, 1.134, 0.0005, 100
@@ -56,54 +56,75 @@ def add4_used(rows: Array, r: int, lanes: int, s: State, reach: Array) -> None:
 @inner
 def sample_std(n: float, sum1: float, sum2: float) -> float:
     """Return the standard deviation (ddof 1) from sums about a pivot; 0 for fewer than two values."""
-    return float(np.sqrt(max(sum2 - sum1 * (sum1 / n), 0.0) / (n - 1.0))) if n > 1.0 else 0.0
+    square = sum2 - sum1 * (sum1 / n)
+    std = np.sqrt((square if square > 0.0 else 0.0) / (n - 1.0))
+    return std if n > 1.0 else 0.0
 
 
 @inner
 def add_all(tile: Array, lanes: int, s: State, reach: Array) -> tuple[int, int]:
     """Store the sums of winsorized deviations and of their squares; return the range of ranks in use."""
+    wide_vectors()
     start, inner_start, inner_end, end = s.first[0], s.first[0], s.last[0], s.last[0]
-    for j in range(lanes):
+    wide = whole_vectors(lanes)
+    for j in range(wide):
         s.sum1[j], s.sum2[j] = 0.0, 0.0
+    for j in range(lanes):
         start, inner_start = min(start, s.first[j]), max(inner_start, s.first[j])
         inner_end, end = min(inner_end, s.last[j]), max(end, s.last[j])
     for r in range(start // 4 * 4, end, 4):
         rows = tile[r * LANES : (r + 4) * LANES]
         if r >= inner_start and r + 4 <= inner_end:
-            add4(rows, lanes, s.pivot, reach, s.sum1, s.sum2)
+            add4(rows, wide, s.pivot, reach, s.sum1, s.sum2)
         else:
-            add4_used(rows, r, lanes, s, reach)
+            add4_used(rows, r, wide, s, reach)
     return start, end
 
 
 @inner
-def renew(lanes: int, s: State, reach: Array, index: Array, std: Array, keep: Array) -> int:
-    """Renew the estimates; list the pixels that have not converged in ``keep`` and return their number.
+def renew(lanes: int, w: State, reach: Array, std: Array, going: Array) -> int:
+    """Renew the estimates of the pixels still going; return how many have not converged.
 
-    A pixel that has converged may be carried along for a while; its estimates then go to the last place of
-    ``std``.
+    There are no branches: the first loop is vectorised.
     """
-    first, last, sum1, sum2, nowhere = s.first, s.last, s.sum1, s.sum2, std.size - 1
-    for k in range(lanes):
-        n = np.float64(last[k] - first[k])
+    wide_vectors()
+    first, last, sum1, sum2, count = w.first, w.last, w.sum1, w.sum2, 0
+    for k in range(whole_vectors(lanes)):
+        n, old, on = np.float64(last[k] - first[k]), std[k], going[k] > 0.0
         square = sum2[k] - sum1[k] * (sum1[k] / n)
-        # The new estimate takes the place of a sum that is not needed again. (No branch: this loop is
-        # vectorised.)
-        sum1[k] = CORRECTION * np.sqrt((square if square > 0.0 else 0.0) / (n - 1.0))
-    kept = 0
+        new = CORRECTION * np.sqrt((square if square > 0.0 else 0.0) / (n - 1.0))
+        std[k] = new if on else old
+        distance = REACH * new
+        reach[k] = distance if distance < reach[k] else reach[k]
+        going[k] = 1.0 if on & (abs(new - old) > TOLERANCE * old) else 0.0
     for k in range(lanes):
-        old, new = std[index[k]], sum1[k]
-        std[index[k]] = new
-        reach[k] = min(reach[k], REACH * new)
-        keep[kept] = k
-        going = abs(new - old) > TOLERANCE * old and index[k] != nowhere
-        kept += int(going)
-        index[k] = index[k] if going else nowhere
-    return kept
+        count += int(going[k] > 0.0)
+    return count
 
 
 @inner
-def winsorized_std(tile: Array, lanes: int, s: State, std: Array, reach: Array) -> None:
+def squeeze(
+    tile: Array, start: int, end: int, lanes: int, w: State, copy: Array, reach: Array, std: Array,
+    going: Array, index: Array, result: Array, kept: Array,
+) -> None:  # fmt: skip
+    """Copy the pixels still going together, ranks ``start`` to ``end``; the others' estimates are results."""
+    count = 0
+    for k in range(lanes):
+        result[index[k]] = std[k]
+        kept[count] = k
+        count += int(going[k] > 0.0)
+    for r in range(start, end):
+        source, target = tile[r * LANES : (r + 1) * LANES], copy[r * LANES : (r + 1) * LANES]
+        for k in range(count):
+            target[k] = source[kept[k]]
+    for k in range(count):
+        i = kept[k]
+        w.first[k], w.last[k], w.pivot[k] = w.first[i], w.last[i], w.pivot[i]
+        reach[k], std[k], going[k], index[k] = reach[i], std[i], 1.0, index[i]
+
+
+@inner
+def winsorized_std(tile: Array, lanes: int, s: State, result: Array, std: Array) -> None:
     """Store the winsorized standard deviation; infinite where fewer than four values are used.
 
     Most pixels converge at once, a few need a dozen turns: those that go on are copied together.
@@ -116,36 +137,28 @@ def winsorized_std(tile: Array, lanes: int, s: State, std: Array, reach: Array) 
         Pixels in use.
     s : State
         Ranks used, and moments of the used values.
-    std, reach : ndarray of float64
+    result, std : ndarray of float64
         Result, and scratch.
     """
-    work, copy = tile, np.empty_like(tile)
-    index, keep = np.arange(lanes), np.empty(lanes + 1, np.int64)
-    w = State(
-        s.first[:lanes].copy(),
-        s.last[:lanes].copy(),
-        s.pivot[:lanes].copy(),
-        np.empty(lanes),
-        np.empty(lanes),
-    )
-    estimates = np.zeros(lanes + 1)
-    for j in range(lanes):
-        estimates[j] = sample_std(np.float64(s.last[j] - s.first[j]), s.sum1[j], s.sum2[j])
-        reach[j] = REACH * estimates[j]
-    active = lanes
+    wide_vectors()
+    work, copy, active = tile, np.empty_like(tile), lanes
+    index, kept = np.arange(LANES), np.empty(LANES, np.uint32)
+    ranks, sums = np.empty((2, LANES), np.int32), np.empty((5, LANES))
+    w, reach, going = State(ranks[0], ranks[1], sums[0], sums[1], sums[2]), sums[3], sums[4]
+    for j in range(LANES):
+        w.first[j], w.last[j], w.pivot[j], going[j] = s.first[j], s.last[j], s.pivot[j], 1.0
+    for j in range(whole_vectors(lanes)):
+        std[j] = sample_std(np.float64(w.last[j] - w.first[j]), s.sum1[j], s.sum2[j])
+        reach[j] = REACH * std[j]
     for _ in range(MOST_TURNS):
         start, end = add_all(work, active, w, reach)
-        kept = renew(active, w, reach, index, estimates, keep)
-        if kept == 0:
+        count = renew(active, w, reach, std, going)
+        if count == 0:
             break
-        if 4 * kept < 3 * active:
-            for r in range(start, end):
-                for k in range(kept):
-                    copy[r * LANES + k] = work[r * LANES + keep[k]]
-            for k in range(kept):
-                i = keep[k]
-                w.first[k], w.last[k], w.pivot[k] = w.first[i], w.last[i], w.pivot[i]
-                index[k], reach[k] = index[i], reach[i]
-            work, active = copy, kept
+        if 2 * count < active:
+            squeeze(work, start, end, active, w, copy, reach, std, going, index, result, kept)
+            work, active = copy, count
+    for k in range(active):
+        result[index[k]] = std[k]
     for j in range(lanes):
-        std[j] = estimates[j] if s.last[j] - s.first[j] > 3 else np.inf
+        result[j] = result[j] if s.last[j] - s.first[j] > 3 else np.inf

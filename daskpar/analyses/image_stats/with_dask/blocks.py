@@ -8,11 +8,9 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask._task_spec import List, Task, TaskRef
-from dask.delayed import Delayed
-from dask.highlevelgraph import HighLevelGraph
 
 from daskpar.analyses.image_stats.partition import BLOCK_BYTES, runs
-from daskpar.durable import digest_of
+from daskpar.durable import Nodes, digest_of
 
 __all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "gathered", "runs"]
 
@@ -20,7 +18,7 @@ CHUNK_BYTES = 4 << 20
 
 
 def gathered(
-    blocks: Sequence[Delayed],
+    blocks: Nodes,
     bounds: Sequence[tuple[int, int]],
     variable: str,
     dtype: np.dtype[Any],
@@ -31,18 +29,17 @@ def gathered(
     Neighbouring blocks share a chunk of up to `CHUNK_BYTES`: a graph with a task a block and variable would
     be mostly bookkeeping.
     """
-    name = f"{variable}-{digest_of([block.key for block in blocks])}"
+    name = f"{variable}-{digest_of(blocks.keys)}"
     row = dtype.itemsize * int(np.prod(tail, dtype=np.int64))
     zeros = (0,) * len(tail)
     graph: dict[Any, Task] = {}
     chunks: list[int] = []
     for first, last in _groups(bounds, row):
         key = (name, len(chunks), *zeros)
-        parts = List(*(TaskRef(block.key) for block in blocks[first:last]))
+        parts = List(*map(TaskRef, blocks.keys[first:last]))
         graph[key] = Task(key, _joined, parts, variable)
         chunks.append(bounds[last - 1][1] - bounds[first][0])
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=blocks)
-    return da.Array(layers, name, (tuple(chunks), *((n,) for n in tail)), dtype=dtype)
+    return da.Array(blocks.beneath(name, graph), name, (tuple(chunks), *((n,) for n in tail)), dtype=dtype)
 
 
 def _groups(bounds: Sequence[tuple[int, int]], row: int) -> Iterator[tuple[int, int]]:

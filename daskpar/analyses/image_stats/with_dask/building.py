@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 from dask.delayed import delayed
 
+from daskpar.analyses.image_stats.alignment import aligned
 from daskpar.analyses.image_stats.with_dask.combining import combined
 from daskpar.analyses.image_stats.with_dask.frames import frame_stats
 from daskpar.analyses.image_stats.with_dask.planes import check_alignment
@@ -28,19 +29,24 @@ def build(record: ImageStack, options: ImageStatsOptions) -> xr.Dataset | Genera
     Raises
     ------
     daskpar.errors.InputError
-        The celestial WCS of frames differ by more than 0.2 pixel, and `align` says nothing.
+        The celestial WCS of frames differ by more than 0.2 pixel, and `align` says nothing; or frames cannot
+        be aligned as it says.
     """
-    bands = row_bands(record)
     if options.combine is not None:
         check_alignment(lazy_plane(record, "data"), FileBands(record), options.combine.align)
-        if reading_plan(record, bands[0][1] - bands[0][0]).mode == "staged":
-            return _in_stages(record, options)
+        frames = aligned(record, options.combine.align)
+        bands = row_bands(frames)
+        if reading_plan(frames, bands[0][1] - bands[0][0]).mode == "staged":
+            return _in_stages(record, frames, options)
     return result(record, options)
 
 
-def _in_stages(record: ImageStack, options: ImageStatsOptions) -> Generator[Stage, xr.Dataset, None]:
-    nodes = staging_nodes(FileBands(record), row_bands(record), durably=True)
-    decoded = yield Stage("staging", delayed(_handles, pure=False)(nodes, dask_key_name="staged-parts"))
+def _in_stages(
+    record: ImageStack, frames: ImageStack, options: ImageStatsOptions
+) -> Generator[Stage, xr.Dataset, None]:
+    nodes = staging_nodes(FileBands(frames), row_bands(frames), durably=True)
+    name = "staging" if frames is record else "aligning"
+    decoded = yield Stage(name, delayed(_handles, pure=False)(nodes, dask_key_name="staged-parts"))
     yield Stage("combining", result(record, options, decoded.attrs["parts"]))
 
 

@@ -21,11 +21,11 @@ from daskpar.analyses.image_stats import kernel
 from daskpar.analyses.image_stats.with_dask.blocks import gathered, runs
 from daskpar.analyses.image_stats.with_dask.expression import bands_of, evaluated_bands
 from daskpar.analyses.image_stats.with_dask.levels import known_levels, measured_levels
-from daskpar.analyses.image_stats.with_dask.planes import check, check_alignment, places
+from daskpar.analyses.image_stats.with_dask.planes import aligned_planes, check, check_alignment, places
 from daskpar.analyses.image_stats.with_dask.sky import wcs_header
 from daskpar.analyses.image_stats.with_dask.sources import FileBands, Source
 from daskpar.analyses.image_stats.with_dask.staging import StagedBands, staging_nodes
-from daskpar.durable import digest_of, durable
+from daskpar.durable import collect, digest_of, durable, merged
 
 FLOATS = ("combined", "uncertainty", "uncertainty_propagated")
 EXTENSION_NAMES = {
@@ -108,8 +108,9 @@ def combine(
         Values within so many pixels of a rejected one in the same frame go too.
     percentile : float
         Percent, for the method percentile.
-    align : {"pixels"}, optional
-        Combine pixel by pixel though the celestial WCS of the frames differ.
+    align : {"pixels", "wcs_shift", "reproject"}, optional
+        Where the celestial WCS of frames from files differ: combine pixel by pixel all the same; or shift
+        frames by whole pixels to the first one; or interpolate them there (the package reproject).
     section : (int, int, int, int), optional
         Part of the frames that these statistics are of: first row, end of rows, first column, end of columns.
     **parameters
@@ -165,12 +166,13 @@ def combined(
         frames, masks, uncertainty and weights; None where not given.
     settings : mapping
         Arguments of the kernel.
-    align : {"pixels"}, optional
+    align : str, optional
         As in `combine`.
     parts : sequence of mappings, optional
         What an earlier stage decoded of the files behind the stack, in the bands of `row_bands`.
     """
     planes = {name: plane for name, plane in planes.items() if plane is not None}
+    stack, planes = aligned_planes(stack, planes, align)
     sources, arrays, settings = places(stack, planes, dict(settings))
     check(stack, planes, settings)
     settings = known_levels(stack, settings)
@@ -191,13 +193,14 @@ def _dataset(
     sky = {"wcs_header": header} if (header := wcs_header(stack)) else {}
     unit = {"unit": stack.attrs["unit"]} if stack.attrs.get("unit") else {}
     variables: dict[str, Any] = {}
+    nodes = merged(blocks)
     for name in names:
         dtype = result if name in FLOATS else np.dtype(np.int32)
-        array = gathered(blocks, bands, name, dtype, (stack.shape[2],))
+        array = gathered(nodes, bands, name, dtype, (stack.shape[2],))
         attrs = {"extname": EXTENSION_NAMES[name], **sky, **(unit if name in FLOATS else {})}
         variables[name] = (("y", "x"), array, attrs)
     for name in FRAME_VARIABLES:
-        total = delayed(_sum_in_order, pure=True)(blocks, name)
+        total = collect(_sum_in_order, nodes, name)
         variables[name] = (("frame",), da.from_delayed(total, (stack.shape[0],), np.int64))
     coords = {name: coord for name, coord in stack.coords.items() if coord.dims == ("frame",)}
     return xr.Dataset(variables, coords, {**sky, **unit})

@@ -18,7 +18,7 @@ from daskpar.analyses.image_stats import kernel
 from daskpar.analyses.image_stats.with_dask.blocks import gathered, runs
 from daskpar.analyses.image_stats.with_dask.selection import files_behind
 from daskpar.analyses.image_stats.with_dask.sources import FileBands, MappedArray
-from daskpar.durable import digest_of, durable
+from daskpar.durable import digest_of, durable, merged
 from daskpar.errors import InputError
 
 
@@ -50,11 +50,12 @@ def frame_stats(
     settings = {"sigma": sigma, "maxiters": maxiters, "percentiles": list(percentiles)}
     groups, blocks = _blocks(stack, settings)
     variables: dict[str, Any] = {}
+    nodes = merged(blocks)
     for name in FRAME_VARIABLES:
         kind = np.dtype(np.int64 if name in ("count", "nan_count") else np.float64)
         tail = (len(percentiles),) if name == "percentile" else ()
         unit = {"unit": stack.attrs["unit"]} if kind == np.float64 and stack.attrs.get("unit") else {}
-        variables[name] = (("frame", "q")[: 1 + len(tail)], gathered(blocks, groups, name, kind, tail), unit)
+        variables[name] = (("frame", "q")[: 1 + len(tail)], gathered(nodes, groups, name, kind, tail), unit)
     coords = {name: coord for name, coord in stack.coords.items() if coord.dims == ("frame",)}
     return xr.Dataset(variables, {**coords, "q": np.asarray(percentiles, float)})
 

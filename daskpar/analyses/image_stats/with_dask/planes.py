@@ -10,9 +10,11 @@ import numpy as np
 import xarray as xr
 
 from daskpar.analyses.image_stats import kernel
+from daskpar.analyses.image_stats.alignment import aligned
 from daskpar.analyses.image_stats.with_dask.levels import KEYS, vector
 from daskpar.analyses.image_stats.with_dask.selection import files_behind, stack_records
 from daskpar.analyses.image_stats.with_dask.sources import FileBands, MappedArray, Source
+from daskpar.analyses.image_stats.with_dask.stack import lazy_plane
 from daskpar.errors import InputError, RecipeError
 from daskpar.inputs.images import check_aligned
 
@@ -81,19 +83,44 @@ def check(stack: xr.DataArray, planes: Mapping[str, Any], settings: Mapping[str,
         raise RecipeError(str(error).replace("rejection() ", ""), "see daskpar.combine") from None
 
 
+def aligned_planes(
+    stack: xr.DataArray, planes: Mapping[str, Any], align: str | None
+) -> tuple[xr.DataArray, dict[str, Any]]:
+    """Return stack and planes with the frames aligned as asked.
+
+    Raises
+    ------
+    RecipeError
+        The way is unknown; or something that is not read from files as it is would have to be aligned.
+    InputError
+        A frame has no celestial WCS, or is more than shifted.
+    """
+    if align in (None, "pixels"):
+        return stack, dict(planes)
+    found = {}
+    for name, plane in planes.items():
+        files = files_behind(plane.data) if isinstance(plane, xr.DataArray) else None
+        if files is not None:
+            whole = lazy_plane(aligned(files.record, align), files.plane)
+            rows, columns = (slice(axis.start, axis.stop) for axis in (files.rows, files.columns))
+            found[name] = whole[:, rows, columns].assign_attrs(plane.attrs)
+        elif name == "frames" or np.ndim(plane) > 1:
+            what = f"{name} are not read from files as they are: they cannot be aligned"
+            raise RecipeError(what, "combine frames of open_stack; calibrate in a recipe", key="align")
+        else:
+            found[name] = plane
+    return found["frames"], found
+
+
 def check_alignment(stack: xr.DataArray, source: Source | None, align: str | None) -> None:
-    """Refuse frames from files whose celestial WCS differ by more than 0.2 pixel, unless `align` accepts it.
+    """Refuse frames from files whose celestial WCS differ by more than 0.2 pixel, unless `align` is given.
 
     Raises
     ------
     InputError
         With the first five, and by how much they are off.
-    RecipeError
-        `align` is neither None nor "pixels".
     """
-    if align not in (None, "pixels"):
-        raise RecipeError(f"align is {align!r}", "give pixels, or align the frames before", key="align")
-    if align == "pixels":
+    if align is not None:
         return
     if isinstance(source, FileBands):
         check_aligned(source.record)

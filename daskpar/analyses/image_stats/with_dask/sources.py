@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from daskpar.analyses.image_stats.alignment import AlignedStack, aligned_rows
 from daskpar.analyses.image_stats.calibration import CalibratedStack, calibrated
 from daskpar.analyses.image_stats.with_dask.stack import plane_dtype, read_plane
 from daskpar.inputs.images import ImageStack, read_band_raw, read_rows
@@ -71,7 +72,7 @@ class FileBands:
     def read_stored(self, start: int, stop: int) -> tuple[Array, dict[str, Any]]:
         """Return a band as stored, and the scaling of its numbers; native where frames differ in form."""
         table = self.record.data
-        as_they_are = self.plane == "data" and not isinstance(self.record, CalibratedStack)
+        as_they_are = self.plane == "data" and not isinstance(self.record, CalibratedStack | AlignedStack)
         if not as_they_are or table.stored is None or len(table.formats) > 1:
             return self.read(start, stop), {}
         form, first = table.formats[0], self.rows.start
@@ -93,6 +94,8 @@ class FileBands:
     def read_frame(self, frame: int) -> Array:
         """Return one frame of the box, native."""
         first, last = self.rows.start, self.rows.stop
+        if isinstance(self.record, AlignedStack):
+            return self._cut(aligned_rows(self.record, frame, first, last, self.plane))  # type: ignore[arg-type]
         rows = read_rows(self.record, frame, first, last, plane=self.plane)  # type: ignore[arg-type]
         one = self.record.take(slice(frame, frame + 1))
         return self._cut(calibrated(one, self.plane, rows[np.newaxis], first, last)[0])

@@ -11,6 +11,7 @@ import xarray as xr
 from dask._task_spec import DataNode, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 
+from daskpar.analyses.image_stats.alignment import AlignedStack, aligned_rows
 from daskpar.analyses.image_stats.calibration import calibrated
 from daskpar.analyses.image_stats.with_dask.blocks import runs
 from daskpar.inputs.image_read import read_mask_rows
@@ -80,6 +81,8 @@ def lazy_plane(record: ImageStack, plane: str) -> xr.DataArray:
 
 def read_plane(record: ImageStack, plane: str, start: int, stop: int) -> Any:
     """Read a band of rows of all frames of one plane, native (frames, rows, columns)."""
+    if isinstance(record, AlignedStack):
+        return np.stack([aligned_rows(record, i, start, stop, plane) for i in range(len(record))])  # type: ignore[arg-type]
     if plane == "mask":
         return read_masks(record, start, stop)
     values = read_band(record, start, stop, plane=plane)  # type: ignore[arg-type]

@@ -13,11 +13,12 @@ from uuid import uuid4
 import numpy as np
 from dask.delayed import Delayed, delayed
 
+from daskpar.analyses.image_stats.alignment import AlignedStack, aligned_rows
 from daskpar.analyses.image_stats.calibration import calibrated
 from daskpar.analyses.image_stats.with_dask.sources import Array, FileBands, scratch_folder
 from daskpar.durable import digest_of, durable
 from daskpar.inputs.images import ImageStack
-from daskpar.inputs.staging import StagingBlock, decode_bands, staged_band, staging_blocks
+from daskpar.inputs.staging import StagingBlock, decode_bands, staged_band, staging_blocks, stored_rows
 
 Bands = Sequence[tuple[int, int]]
 
@@ -84,15 +85,17 @@ def staging_nodes(files: FileBands, bands: Bands, *, durably: bool) -> list[Dela
 def _durable(record: ImageStack, rows: Bands, source: Delayed, block: StagingBlock) -> Delayed:
     mine = rows[block.first_band : block.last_band]
     key = [record.identity(slice(block.first, block.last)), block.first_band, mine]
-    label = f"decode frames {block.first}:{block.last} rows {mine[0][0]}:{mine[-1][1]}"
+    verb = "align" if isinstance(record, AlignedStack) else "decode"
+    label = f"{verb} frames {block.first}:{block.last} rows {mine[0][0]}:{mine[-1][1]}"
     return durable(decode_block, source, *block, key=key, label=label)
 
 
 def decode_block(
     source: tuple[ImageStack, Bands], first: int, last: int, first_band: int, last_band: int
 ) -> dict[str, Array]:
-    """Decode some frames, as `decode_bands`."""
-    return decode_bands(*source, StagingBlock(first, last, first_band, last_band))
+    """Decode some frames, and align them where the record says so, as `decode_bands`."""
+    record, block = source[0], StagingBlock(first, last, first_band, last_band)
+    return decode_bands(*source, block, aligned_rows if isinstance(record, AlignedStack) else stored_rows)
 
 
 class ScratchPart(Mapping[str, Array]):

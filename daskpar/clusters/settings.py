@@ -1,0 +1,27 @@
+"""What every cluster is told, however it is started: dask's configuration and the workers' environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daskpar.clusters.interfaces import LOOPBACK
+from daskpar.provenance import numba_cache_dir, thread_environment
+
+PRELOAD = "daskpar.clusters.worker_setup"
+HTTP = f"{LOOPBACK}:0"  # pages of scheduler and workers: on loopback, whatever the workers' network is
+
+# Without a limit a run whose workers have all gone would wait for ever.
+CONFIG: dict[str, Any] = {
+    "distributed.dashboard.link": f"http://{LOOPBACK}:{{port}}/status",
+    "distributed.scheduler.no-workers-timeout": "60s",
+    "distributed.scheduler.allowed-failures": 3,
+    "distributed.worker.preload": [PRELOAD],
+    "distributed.comm.timeouts.connect": "30s",
+    "distributed.admin.large-graph-warning-threshold": "100MB",
+    "distributed.admin.low-level-log-length": 100,  # messages to workers, which hold tasks, are kept so long
+}
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the environment of workers: one thread for every library, and the folder of compiled kernels."""
+    return {**thread_environment(threads=1), "NUMBA_CACHE_DIR": str(numba_cache_dir())}

@@ -1,0 +1,132 @@
+"""What goes wrong on a cluster: limits, full queues, refusals, lost nodes. Runs end or go on, and say why."""
+
+import json
+import os
+
+import pytest
+from site_of import Site
+
+pytestmark = [pytest.mark.slurm, pytest.mark.fault, pytest.mark.timeout(400)]
+
+
+@pytest.fixture
+def site(slurm, tmp_path):
+    yield Site(slurm, tmp_path)
+    slurm.wait_until_empty(90)
+
+
+def some_done(status):
+    return status["blocks_done"] >= 4
+
+
+def run_of(site):
+    return site.folder / "runs" / site.status()["name"]
+
+
+def driver_of(site):
+    return json.loads((run_of(site) / "submission.json").read_text())["job"]
+
+
+def test_the_driver_reaches_its_walltime(slurm, tmp_path):
+    """It hands over before the limit, by itself; the chain ends with the bits of an uninterrupted run."""
+    site = Site(slurm, tmp_path, blocks=120, seconds=1)
+    site.profile(driver={"walltime": "00:01:00", "memory": "500 MB"})
+    site.submit()
+    first = driver_of(site)
+    status = site.wait(timeout=240)
+    assert status["state"] == "done"
+    assert driver_of(site) != first
+    assert status["result_hash"] == site.local_hash()
+    assert len(site.computed()) == 120  # running blocks were let end
+
+
+def test_a_chain_whose_workers_never_start_ends(slurm, tmp_path):
+    """Worker jobs that wait are kept from link to link; three links without a block are enough."""
+    site = Site(slurm, tmp_path)
+    site.profile(cores=2)
+    blockers = [
+        slurm.run("sbatch", "--parsable", f"--nodelist={node}", f"--cpus-per-task={cpus}", "--mem=100",
+                  "--output=/dev/null", "--wrap=sleep 600").stdout.strip()
+        for node, cpus in (("n1", 1), ("n2", 2))
+    ]  # fmt: skip
+    try:
+        site.submit()
+        jobs = []
+        for link in range(3):
+            site.wait(lambda status: (status.get("queue") or {}).get("pending") == 2)
+            jobs.append(json.loads((run_of(site) / "jobs.json").read_text()))
+            job = driver_of(site)
+            slurm.run("scancel", "--batch", "--signal=USR1", job)
+            if link < 2:
+                site.wait(lambda status, job=job: driver_of(site) != job and status["state"] == "running")
+        status = site.wait()
+        assert status["state"] == "failed"
+        assert status["exit_code"] == 4
+        assert "Resources" in status["error"] or "Priority" in status["error"], status
+        assert jobs[0] == jobs[1] == jobs[2]
+    finally:
+        slurm.run("scancel", *blockers)
+
+
+def test_partitions_that_refuse(site):
+    for partition in ("nowhere", "closed"):
+        site.profile(partition=partition)
+        said = site.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=4)
+        assert "sbatch" in said
+        assert "artition" in said
+        assert "Traceback" not in said
+    assert site.slurm.jobs() == []
+
+
+@pytest.mark.parametrize("change", [{"partition": "nowhere"}, {"cores": 64}])
+def test_worker_jobs_that_are_refused(site, change):
+    site.profile(**change, driver={"partition": "main", "memory": "500 MB"})
+    site.submit()
+    status = site.wait()
+    assert status["state"] == "failed"
+    assert status["exit_code"] == 4
+    assert "sbatch refused the job" in status["error"]
+    site.slurm.wait_until_empty(30)
+
+
+def test_worker_jobs_that_end_at_once(site):
+    site.profile(
+        extra_directives=["--comment=none"],
+        prologue=["source /nowhere/setup.sh", "export PATH=/nowhere"],
+        python="/nowhere/python",
+        driver={"mode": "here"},
+    )
+    said = site.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=4)
+    assert "worker jobs in a row ended before their workers connected" in said
+    assert "/nowhere" in said
+
+
+def test_no_slurm_here(site):
+    site.environment["PATH"] = os.path.dirname(os.sys.executable)
+    said = site.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=4)
+    assert "there is no command sbatch" in said
+
+
+def test_a_node_goes_down(slurm, tmp_path):
+    site = Site(slurm, tmp_path, blocks=40, seconds=0.5)
+    site.profile(driver={"mode": "here"})
+    site.json("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", "--detach")
+    site.wait(some_done)
+    node = slurm.run("squeue", "--noheader", "--format=%N").stdout.split()[-1]
+    slurm.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    try:
+        status = site.wait()
+    finally:
+        slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
+    assert status["state"] == "done"
+    assert len(site.computed()) <= 40 + 2
+
+
+def test_the_driver_is_requeued(slurm, tmp_path):
+    site = Site(slurm, tmp_path, blocks=40, seconds=0.5)
+    site.submit()
+    site.wait(some_done)
+    slurm.run("scontrol", "requeue", driver_of(site))
+    status = site.wait(lambda status: status["state"] == "done", timeout=180)
+    assert status["result_hash"] == site.local_hash()
+    assert len(site.computed()) <= 40 + 4
