@@ -28,7 +28,8 @@ A comparison is a folder beside the runs, made by ``daskpar compare``::
                         aicc, chosen}
     advice             list of {version, workers, low, high, share, text}
     conclusion         list of sentences
-    blocks             {seconds (list), stage (list), bytes (list), overhead_seconds} of one dask run, or null
+    blocks             {seconds, total_seconds, bytes, stage} of each block of one dask run (lists), or null
+    predictions        list of {workers, seconds, error, extrapolated, text}: dask on more workers, replayed
     phases             list of {version, workers, startup, read, compute, gather, write, total} (medians)
 
 ``timings.jsonl``: each line ``version, workers, cores_occupied, repeat, warmup (bool), seconds {startup,

@@ -134,6 +134,10 @@ def _laws(data: Mapping[str, Any]) -> Iterable[str]:
         rows.append((False, [fit["version"], fit["law"], "; ".join(shown), left, aicc, chosen]))
     if rows:
         yield _table(["version", "law", "parameters", "residuals by workers", "AICc", ""], rows)
+    if data.get("predictions"):
+        yield "<h2>With more workers</h2><p>The recorded blocks of the dask run, replayed:</p><ul>"
+        yield "".join(f"<li>{escape(one['text'])}</li>" for one in data["predictions"])
+        yield "</ul>"
     points = [one for one in data["scaling"] if one["karp_flatt"] is not None]
     if points:
         yield (

@@ -92,14 +92,14 @@ class Prediction:
 def stage_seconds(blocks: Sequence[float] | Floats, workers: int, task_seconds: float) -> float:
     """Return how long a stage takes: an event loop over the workers that become free.
 
-    The scheduler is busy `task_seconds` with each block, so blocks are never started faster than that.
+    The scheduler is busy `task_seconds` with each block, and the worker waits for it: blocks never start
+    faster than that.
     """
     free = [0.0] * min(workers, max(len(blocks), 1))
     scheduler = 0.0
     for seconds in blocks:
-        start = max(heapq.heappop(free), scheduler)
-        scheduler = max(scheduler, start) + task_seconds if start == scheduler else scheduler + task_seconds
-        heapq.heappush(free, start + float(seconds))
+        scheduler = max(heapq.heappop(free), scheduler) + task_seconds
+        heapq.heappush(free, scheduler + float(seconds))
     return max(free)
 
 
@@ -125,8 +125,8 @@ def recorded(
     plain = Recording(stages, 0.0, startup_seconds)
     if not measured or not plain.blocks:
         return Recording(stages, 0.001, startup_seconds)
-    # What the measured run took beyond its blocks, a block: median over the numbers of workers.
-    beyond = [(took - plain.makespan(workers)) / plain.blocks for workers, took in measured.items()]
+    # What the measured runs took beyond their blocks, for each block: median over the numbers of workers.
+    beyond = [(took - plain.makespan(workers)) * workers / plain.blocks for workers, took in measured.items()]
     return Recording(stages, max(0.0, float(np.median(beyond))), startup_seconds)
 
 

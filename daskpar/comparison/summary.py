@@ -10,8 +10,10 @@ import numpy as np
 from daskpar.by_hand import PHASES
 from daskpar.comparison.ratios import Ratio, all_ratios
 from daskpar.comparison.scaling import advice, physical_cores, points, version_fits
+from daskpar.comparison.simulation import predict, recorded, worth_it
 from daskpar.comparison.timing import Timing, counted
 
+MORE_WORKERS = (4, 8, 16, 32, 64)
 CPU_BOUND, IO_BOUND = 0.8, 0.5  # share of the time that a serial version computes
 HARDLY, WELL = 1.2, 0.75  # speed-up that is none; speed-up of a worker that is good
 
@@ -36,7 +38,22 @@ def summarised(described: Mapping[str, Any], timings: Sequence[Timing]) -> dict[
         "advice": [one.data() for one in found if one is not None],
         "phases": phases(timings),
         "conclusion": conclusion(described, timings, ratios),
+        "predictions": predictions(described, timings, cores),
     }
+
+
+def predictions(described: Mapping[str, Any], timings: Sequence[Timing], cores: int) -> list[dict[str, Any]]:
+    """Return what dask would take on more workers, from the blocks of the recorded run."""
+    blocks = described.get("blocks")
+    dask = [one for one in counted(timings) if one.version == "dask" and one.workers <= cores]
+    if not blocks or not blocks["seconds"] or not dask or described["weak"]:
+        return []
+    measured = {n: seconds for n, seconds in _medians(dask, "dask").items() if n <= cores}
+    startup = float(np.median([(one.seconds or {}).get("startup", 0.0) for one in dask]))
+    recording = recorded(blocks, measured, startup)
+    wanted = sorted({*measured, *MORE_WORKERS})
+    found = predict(recording, wanted, measured)
+    return [{**vars(one), "text": text} for one, text in zip(found, worth_it(found), strict=True)]
 
 
 def phases(timings: Sequence[Timing]) -> list[dict[str, Any]]:
