@@ -236,8 +236,6 @@ class _Work:
         )
         self._note(result)
         self._record(version, workers, 0, found, "" if result.agrees else result.text())
-        if version.launcher == "dask" and workers == self.workers[0]:
-            self.described["blocks"] = found.notes.get("blocks")
         return result.agrees
 
     def _note(self, result: Agreement) -> None:
@@ -261,6 +259,8 @@ class _Work:
             version, workers = cells[index]
             reference = self.references[workers if self.weak else 0]
             found = self._measure(version, workers)
+            if version.launcher == "dask" and workers == self.workers[0]:
+                self.described["blocks"] = found.notes.get("blocks")  # not of the warm-up, which compiles
             wrong = found.result_hash != reference.result_hash
             message = f"round {number} gave another result" if wrong else ""
             self._record(version, workers, number, found, message)

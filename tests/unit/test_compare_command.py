@@ -33,7 +33,8 @@ def test_dask_beside_by_hand_versions(cli, tmp_path, runs):
     (folder,) = runs.iterdir()
     data = json.loads((folder / "comparison.json").read_text())
     assert (data["format"], data["state"], data["rounds_done"]) == (1, "done", 1)
-    assert len(data["blocks"]["seconds"]) > 10
+    assert len(data["blocks"]["seconds"]) == len(data["blocks"]["stage"]) > 2
+    assert data["predictions"][-1]["extrapolated"]
     assert "Blocks of the dask run" in (folder / "report.html").read_text()
 
 
