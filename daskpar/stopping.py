@@ -30,10 +30,17 @@ class OutOfTime(BaseException):
 
 
 @contextmanager
-def stops_raise() -> Iterator[None]:
-    """Raise `Terminated` on SIGTERM and, inside a Slurm job, `OutOfTime` on SIGUSR1 or before its limit."""
+def stops_raise() -> Iterator[threading.Event]:
+    """Raise `Terminated` on SIGTERM and, inside a Slurm job, `OutOfTime` on SIGUSR1 or before its limit.
+
+    Yields
+    ------
+    threading.Event
+        Set before `OutOfTime` is raised.
+    """
+    over = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield over
         return
 
     def terminate(number: int, frame: FrameType | None) -> None:
@@ -42,6 +49,7 @@ def stops_raise() -> Iterator[None]:
 
     def out_of_time(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        over.set()
         raise OutOfTime
 
     def ignore() -> None:
@@ -54,7 +62,7 @@ def stops_raise() -> Iterator[None]:
         before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, out_of_time)
         threading.Thread(target=_watch, args=(job, stop), name="daskpar-walltime", daemon=True).start()
     try:
-        yield
+        yield over
     finally:
         stop.set()
         for number, handler in before.items():
