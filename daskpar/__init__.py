@@ -10,6 +10,7 @@ _PUBLIC = {
     "Analysis": "daskpar.analysis",
     "Stage": "daskpar.durable",
     "combine": "daskpar.analyses.image_stats.with_dask",
+    "compare": "daskpar.comparison.comparing",
     "correlation": "daskpar.analyses.pair_counts.with_dask",
     "count_pairs": "daskpar.analyses.pair_counts.with_dask",
     "frame_stats": "daskpar.analyses.image_stats.with_dask",
@@ -28,6 +29,7 @@ __all__ = [
     "Analysis",
     "Stage",
     "combine",
+    "compare",
     "correlation",
     "count_pairs",
     "frame_stats",
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from daskpar.analyses.pair_counts.with_dask import correlation, count_pairs
     from daskpar.analysis import Analysis
     from daskpar.clusters import open_client
+    from daskpar.comparison.comparing import compare
     from daskpar.driver import run
     from daskpar.durable import Stage
     from daskpar.inputs.catalogs import open_catalog

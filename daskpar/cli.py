@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from daskpar import cli_runs, cli_verify
+from daskpar.cli_compare import compare
 from daskpar.cli_runs import status_text
 from daskpar.dashboard import verbs as watching
 from daskpar.errors import DaskparError, UsageError
@@ -335,4 +336,7 @@ def _show(error: DaskparError, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     for fault in error.faults:
-        typer.echo(f"error: {fault}", err=True)
+        typer.echo(f"error: {fault}", err=True)app.command()(compare)
+
+
+

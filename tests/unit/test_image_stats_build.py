@@ -25,7 +25,7 @@ SHAPE = (8, 64, 48)
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
-    from daskpar.analyses.image_stats.with_dask import blocks
+    from daskpar.analyses.image_stats import partition as blocks
     from daskpar.inputs import reading_plan, staging
 
     monkeypatch.setattr(blocks, "LEAST_BLOCK_BYTES", 12_000)

@@ -18,7 +18,7 @@ SHAPE = (6, 50, 41)
 @pytest.fixture
 def night(tmp_path, monkeypatch):
     """Raw frames of differing exposure, and their calibration."""
-    from daskpar.analyses.image_stats.with_dask import blocks
+    from daskpar.analyses.image_stats import partition as blocks
 
     monkeypatch.setattr(blocks, "LEAST_BLOCK_BYTES", 10_000)
     rng = np.random.default_rng(8)

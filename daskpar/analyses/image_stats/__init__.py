@@ -246,5 +246,9 @@ ANALYSIS = Analysis(
     preview=preview,
     panel="daskpar.dashboard.image_panel:image_panel",
     outputs=("combined.fits", "frame_stats.ecsv", "preview.png"),
+    by_hand={
+        how: f"daskpar.analyses.image_stats.with_{how}:run"
+        for how in ("serial", "threads", "multiprocessing", "mpi4py")
+    },
     select={"combined": _combined, "preview": _combined, "frame_stats": _frame_stats},
 )
