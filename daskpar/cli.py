@@ -205,7 +205,7 @@ def submit(
 app.command("list")(cli_runs.list_)
 for verb in (
     cli_runs.status, cli_runs.logs, cli_runs.cancel, cli_runs.clean, cli_runs.doctor,
-    watching.dashboard, watching.report, cli_verify.verify, cli_verify.rerun,
+    compare, watching.dashboard, watching.report, cli_verify.verify, cli_verify.rerun,
 ):  # fmt: skip
     app.command()(verb)
 
@@ -336,7 +336,4 @@ def _show(error: DaskparError, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     for fault in error.faults:
-        typer.echo(f"error: {fault}", err=True)app.command()(compare)
-
-
-
+        typer.echo(f"error: {fault}", err=True)
