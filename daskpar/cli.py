@@ -210,6 +210,9 @@ for verb in (
     app.command()(verb)
 
 
+app.command()(compare)
+
+
 def _replay(what: str, block: str, runs: Path | None) -> None:
     from daskpar.preparation import reopen
     from daskpar.replay import replay
@@ -336,7 +339,4 @@ def _show(error: DaskparError, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     for fault in error.faults:
-        typer.echo(f"error: {fault}", err=True)app.command()(compare)
-
-
-
+        typer.echo(f"error: {fault}", err=True)
