@@ -210,6 +210,9 @@ for verb in (
     app.command()(verb)
 
 
+app.command()(compare)
+
+
 def _replay(what: str, block: str, runs: Path | None) -> None:
     from daskpar.preparation import reopen
     from daskpar.replay import replay
