@@ -10,6 +10,7 @@ _PUBLIC = {
     "Analysis": "daskpar.analysis",
     "Stage": "daskpar.durable",
     "combine": "daskpar.analyses.image_stats.with_dask",
+    "compare": "daskpar.comparison.comparing",
     "correlation": "daskpar.analyses.pair_counts.with_dask",
     "count_pairs": "daskpar.analyses.pair_counts.with_dask",
     "frame_stats": "daskpar.analyses.image_stats.with_dask",
@@ -21,12 +22,14 @@ _PUBLIC = {
     "run": "daskpar.driver",
     "simulate": "daskpar.analyses.monte_carlo.notebook",
     "submit": "daskpar.submission",
+    "wcs": "daskpar.analyses.image_stats.with_dask",
 }
 
 __all__ = [
     "Analysis",
     "Stage",
     "combine",
+    "compare",
     "correlation",
     "count_pairs",
     "frame_stats",
@@ -38,15 +41,17 @@ __all__ = [
     "run",
     "simulate",
     "submit",
+    "wcs",
 ]
 
 if TYPE_CHECKING:
-    from daskpar.analyses.image_stats.with_dask import combine, frame_stats, open_stack
+    from daskpar.analyses.image_stats.with_dask import combine, frame_stats, open_stack, wcs
     from daskpar.analyses.map.with_dask import map
     from daskpar.analyses.monte_carlo.notebook import simulate
     from daskpar.analyses.pair_counts.with_dask import correlation, count_pairs
     from daskpar.analysis import Analysis
     from daskpar.clusters import open_client
+    from daskpar.comparison.comparing import compare
     from daskpar.driver import run
     from daskpar.durable import Stage
     from daskpar.inputs.catalogs import open_catalog

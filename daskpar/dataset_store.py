@@ -57,6 +57,20 @@ def save(dataset: xr.Dataset, folder: Path) -> str:
     return whole.hexdigest()
 
 
+def result_hash(dataset: xr.Dataset) -> str:
+    """Return what `save` would return for a Dataset, and write nothing."""
+    whole = hashlib.sha256()
+    for name in sorted(map(str, dataset.data_vars)):
+        variable = dataset.variables[name]
+        dtype = _storable(variable.dtype)
+        digest = hashlib.sha256(f"{dtype.str} {variable.shape}".encode())
+        for band in bands(variable.data):
+            data = np.ascontiguousarray(band, dtype).reshape(-1)
+            digest.update(memoryview(_canonical(data).view(np.uint8)))  # type: ignore[arg-type]
+        whole.update(f"{name} {variable.dims} {variable.shape} {digest.hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
 def open_saved(folder: Path) -> xr.Dataset:
     """Open a saved Dataset lazily: dask arrays that read bands of the files."""
     layout = json.loads((folder / "dataset.json").read_text())

@@ -20,7 +20,7 @@ from daskpar.clusters import Place, opener
 from daskpar.errors import ClusterError, DaskparError
 from daskpar.execution import Execution
 from daskpar.journal import Journal
-from daskpar.launching import is_job, launch
+from daskpar.launching import cancel_worker_jobs, is_job, launch
 from daskpar.preparation import Prepared, begin, extend, reopen
 from daskpar.result import Result
 from daskpar.rundir import EMPTY_STATE, RunDirectory, now
@@ -113,13 +113,14 @@ def drive(prepared: Prepared) -> Result:
     run = prepared.run
     with run.lease.hold() as lost:
         (run.path / "cancel").unlink(missing_ok=True)
+        sweep_keys(run.path.parent)
         before = run.read_state()
         state = {**EMPTY_STATE, "name": run.name, "state": "running", "profile": prepared.profile.kind,
                  "started": before.get("started") or now(), "path": str(run.path),
                  "links": before.get("links", [])}  # fmt: skip
-        with Journal(run, state, lost).kept() as journal, stops_raise():
+        with Journal(run, state, lost).kept() as journal, stops_raise() as out_of_time:
             try:
-                _work(prepared, journal)
+                _work(prepared, journal, out_of_time)
             except OutOfTime:
                 _hand_over(prepared, journal)
                 raise
@@ -135,27 +136,37 @@ def drive(prepared: Prepared) -> Result:
     return Result(run)
 
 
+def sweep_keys(runs: Path) -> None:
+    """Remove the keys of runs whose driver was killed before it could do so."""
+    for folder in runs.glob("*/keys"):
+        found = RunDirectory(folder.parent)
+        if not found.lease.is_held() and found.read_state()["state"] != "pending":
+            found.remove_keys()
+
+
 NO_CLUSTER: dict[str, Any] = {"dashboard": None, "workers": 0, "queue": None}
 
 
-def _work(prepared: Prepared, journal: Journal) -> None:
+def _work(prepared: Prepared, journal: Journal, out_of_time: threading.Event) -> None:
     execution = Execution(prepared, journal)
     if not journal.state["links"]:
         journal.update(links=[journal.state["blocks_done"]])
     profile = prepared.profile
     clock = time.monotonic()
-    stopped = threading.Event()  # this job runs out of time, and another will go on
-    place = Place(prepared.run.path, journal.update, stopped.is_set)
+    place = Place(prepared.run.path, journal.update, handed_over=out_of_time.is_set)
     with opener(profile.kind)(profile, place) as client:
         link = client.dashboard_link if getattr(profile, "dashboard", True) else None
         journal.update(dashboard=link, workers=len(client.scheduler_info()["workers"]))
         journal.event("cluster", seconds=time.monotonic() - clock)
+        # The workers import their kernels now; meanwhile this thread has nothing to do.
+        early = threading.Thread(target=outputs.import_early, args=(prepared.recipe.outputs,), daemon=True)
+        early.start()
         try:
             dataset = execution.run(client)
         except OutOfTime:
-            stopped.set()
             execution.settle(client)
             raise
+        early.join()
         journal.event("assemble")
         result_hash = dataset_store.save(dataset, prepared.run.dataset)
         written = _write_outputs(prepared, result_hash, journal.state["started"])
@@ -165,6 +176,8 @@ def _work(prepared: Prepared, journal: Journal) -> None:
         journal.write()
         if prepared.recipe.keep_ledger == "until_done":
             shutil.rmtree(prepared.run.ledger, ignore_errors=True)
+        else:
+            execution.remove_scratch()
 
 
 def _hand_over(prepared: Prepared, journal: Journal) -> None:
@@ -183,6 +196,8 @@ def _hand_over(prepared: Prepared, journal: Journal) -> None:
         launch(prepared.run, prepared.profile, after=os.environ.get("SLURM_JOB_ID", ""))
     except ClusterError as error:
         journal.update(ended=now(), links=[], **NO_CLUSTER, **_ending(error, prepared.run))
+        cancel_worker_jobs(prepared.run)
+        prepared.run.remove_keys()
         raise
     journal.event("handed over", blocks_done=state["blocks_done"], reason=reason)
     journal.update(state="pending", links=links, **NO_CLUSTER)

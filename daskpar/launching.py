@@ -111,6 +111,18 @@ def launched(run: RunDirectory) -> dict[str, Any] | None:
         return None
 
 
+def cancel_worker_jobs(run: RunDirectory) -> None:
+    """End what a driver left in the queue that died, or that meant to hand over."""
+    path = run.path / "jobs.json"
+    try:
+        jobs = set(json.loads(path.read_text()).values())
+    except (OSError, ValueError):
+        return
+    if jobs:
+        slurm_commands.cancel_for_good(jobs)
+    path.unlink(missing_ok=True)
+
+
 def _driver_script(profile: SlurmProfile | Any, name: str, path: str) -> str:
     longest = None
     if profile.driver.walltime is None:
@@ -145,7 +157,10 @@ def _start(run: RunDirectory, profile: Profile) -> int:
 def _environment(profile: Profile) -> dict[str, str]:
     """Return our environment; a launcher that is on no path may lie beside our interpreter."""
     path = os.environ.get("PATH", os.defpath)
-    own = WITHOUT_NETWORK if profile.kind == "mpi" and on_one_host(profile) else {}
+    own: dict[str, str] = {}
+    if profile.kind == "mpi":
+        named = profile.interface
+        own = WITHOUT_NETWORK if on_one_host(profile) else {"UCX_NET_DEVICES": named} if named else {}
     return {**own, **os.environ, "PATH": os.pathsep.join([path, os.path.dirname(sys.executable)])}
 
 

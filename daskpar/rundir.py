@@ -8,6 +8,7 @@
       lease.json     who drives it: host, pid, job, heartbeat
       ledger/        stored partials              dataset/       the finished result, an array a file
       results/       outputs                      logs/  code/  scratch/
+      keys/          TLS of the cluster, while it is there; mode 0700
 
 Watchers open `state.json` and `events.jsonl` anew each time and list nothing, which is correct over NFS.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,6 +71,15 @@ class RunDirectory:
     def code(self) -> Path:
         """Folder of the user's modules that this run computes with."""
         return self.path / "code"
+
+    @property
+    def keys(self) -> Path:
+        """Folder of the keys that scheduler and workers present to each other, while there are any."""
+        return self.path / "keys"
+
+    def remove_keys(self) -> None:
+        """Remove the keys of a cluster that has ended."""
+        shutil.rmtree(self.keys, ignore_errors=True)
 
     @property
     def lease(self) -> Lease:

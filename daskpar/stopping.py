@@ -30,13 +30,19 @@ class OutOfTime(BaseException):
 
 
 @contextmanager
-def stops_raise() -> Iterator[None]:
+def stops_raise() -> Iterator[threading.Event]:
     """Raise `Terminated` on SIGTERM and, inside a Slurm job, `OutOfTime` on SIGUSR1 or before its limit.
 
     And `KeyboardInterrupt` on SIGINT, whoever took that over, unless it is ignored.
+
+    Yields
+    ------
+    threading.Event
+        Set before `OutOfTime` is raised.
     """
+    over = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield over
         return
 
     def terminate(number: int, frame: FrameType | None) -> None:
@@ -45,6 +51,7 @@ def stops_raise() -> Iterator[None]:
 
     def out_of_time(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        over.set()
         raise OutOfTime
 
     def ignore() -> None:
@@ -61,7 +68,7 @@ def stops_raise() -> Iterator[None]:
         # What the user's code imports may have taken Ctrl-C for itself; dask-jobqueue then leaves with 0.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        yield
+        yield over
     finally:
         stop.set()
         if callable(interrupt):

@@ -6,7 +6,6 @@ outlives the terminal; on Slurm it is a job.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -20,7 +19,7 @@ from daskpar import lease
 from daskpar.atomic import write_text
 from daskpar.clusters import slurm_commands
 from daskpar.errors import ClusterError, UsageError
-from daskpar.launching import is_launched, launch, launched
+from daskpar.launching import cancel_worker_jobs, is_launched, launch, launched
 from daskpar.rundir import EMPTY_STATE, ENDED, RunDirectory, find_run, list_runs, now, runs_folder
 
 if TYPE_CHECKING:
@@ -58,12 +57,14 @@ class Run:
     def status(self) -> dict[str, Any]:
         """Return name, state, profile, progress, times, result hash, error and path, and more."""
         status = self.directory.status()
-        if status["state"] != "pending" or self.directory.lease.is_held():
+        # A job that ended in good order may have been put back into the queue.
+        if status["state"] not in ("pending", "interrupted") or self.directory.lease.is_held():
             return status
         job = self._job()
         if job is not None:
+            status.update(state="pending", error=None)
             status["queue"] = {"job": job[0], "state": job[1].state, "reason": job[1].reason}
-        elif not self._driver_lives():
+        elif status["state"] == "pending" and not self._driver_lives():
             status.update(self.directory.read_state())  # it may have begun or ended since
             if status["state"] == "pending" and not self.directory.lease.is_held():
                 status["state"] = "interrupted"
@@ -124,7 +125,8 @@ class Run:
             self._cancel_job(job[0], job[1].waits, timeout)
         elif driver is not None:
             self._cancel_process(driver, timeout)
-        self._cancel_worker_jobs()
+        cancel_worker_jobs(self.directory)
+        self.directory.remove_keys()
         state = self.directory.read_state()
         if state["state"] not in ENDED:
             ended = {"state": "cancelled", "ended": now(), "error": "cancelled", "workers": 0, "queue": None}
@@ -155,17 +157,6 @@ class Run:
             except TimeoutError:
                 pass  # it had its chance
         slurm_commands.cancel_for_good([job])
-
-    def _cancel_worker_jobs(self) -> None:
-        """End what a driver left in the queue, which died or handed over."""
-        path = self.directory.path / "jobs.json"
-        try:
-            jobs = set(json.loads(path.read_text()).values())
-        except (OSError, ValueError):
-            return
-        if jobs:
-            slurm_commands.cancel_for_good(jobs)
-        path.unlink(missing_ok=True)
 
     def interrupt(self, timeout: float = 30.0) -> dict[str, Any]:
         """Hand Ctrl-C on to a driver of this host, and wait until it has closed its workers."""
@@ -200,7 +191,7 @@ class Run:
             found = slurm_commands.queue().get(started["job"])
         except ClusterError:  # silence says nothing about the job
             found = slurm_commands.Job("UNKNOWN", "Slurm does not answer")
-        return None if found is None or found.state == "COMPLETING" else (started["job"], found)
+        return None if found is None else (started["job"], found)
 
     def _driver_lives(self) -> bool:
         started = self._process()

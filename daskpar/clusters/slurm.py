@@ -72,12 +72,12 @@ def _end(cluster: Any, upkeep: Upkeep, place: Place) -> None:
     for job in cluster.workers.values():
         job.kept = job.job_id in kept
     submitted = upkeep.job_ids()
+    upkeep.remember(kept or None)
     cluster.close(timeout=30)
+    slurm_commands.cancel_for_good(submitted - kept)
     if kept:
-        upkeep.remember(kept)
         return
-    slurm_commands.cancel_for_good(submitted)
-    upkeep.remember(set())
+    (place.folder / "jobs.json").unlink(missing_ok=True)
     scheduler_file(place.folder).unlink(missing_ok=True)
     remove_keys(place.folder / "keys")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from daskpar.atomic import output_errors, replacing, replacing_folder, sweep
 from daskpar.errors import InputError
-from daskpar.outputs.names import FOLDERS, FORMATS, check_outputs
+from daskpar.outputs.names import FOLDERS, FORMATS, IMPORTS, check_outputs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     Selection = Callable[[xr.Dataset], xr.Dataset]
     Plot = Callable[[xr.Dataset, Any], None]
 
-__all__ = ["FORMATS", "check_outputs", "is_ours", "read_provenance", "verify_output", "write_outputs"]
+__all__ = [
+    "FORMATS",
+    "check_outputs",
+    "import_early",
+    "is_ours",
+    "read_provenance",
+    "verify_output",
+    "write_outputs",
+]
 
 
 def write_outputs(
@@ -84,6 +92,14 @@ def write_outputs(
         _write(part, path, allowed, provenance, plot)
         written.append(path)
     return written
+
+
+def import_early(names: Sequence[str]) -> None:
+    """Import what writing some outputs will take, while there is nothing else to do."""
+    for suffix in {Path(name).suffix for name in names}:
+        for module in (FORMATS[suffix], *IMPORTS.get(suffix, ())):
+            with contextlib.suppress(ImportError):  # told when the file is written
+                importlib.import_module(module)
 
 
 def is_ours(path: Path, provenance: Mapping[str, Any]) -> bool:

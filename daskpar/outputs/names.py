@@ -20,6 +20,14 @@ FORMATS = {
     ".png": "daskpar.outputs.pictures",
 }
 FOLDERS = {".zarr"}
+# What the formats import when they write.
+IMPORTS = {
+    ".fits": ("astropy.io.fits", "astropy.table"),
+    ".ecsv": ("astropy.table", "astropy.io.ascii"),
+    ".csv": ("astropy.table", "astropy.io.ascii"),
+    ".parquet": ("pyarrow.parquet",),
+    ".png": ("matplotlib.figure", "matplotlib.backends.backend_agg"),
+}
 # For each format the packages that can write it, one set after another; xarray calls them so too.
 ENGINES: dict[str, dict[str, tuple[str, ...]]] = {
     ".nc": {"h5netcdf": ("h5netcdf", "h5py"), "netcdf4": ("netCDF4",)},

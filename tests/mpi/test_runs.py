@@ -125,18 +125,34 @@ def test_the_bits_of_a_local_run(site):
     assert not (mine.folder / "runs" / done["name"] / "keys").exists()
 
 
-def test_listeners(site):
+@pytest.mark.parametrize("interface", ["loopback", "named"])
+def test_listeners(site, interface):
     mine = site(blocks=100, seconds=0.5)
+    name, allowed = second_interface() if interface == "named" else (None, "127.")
+    mine.profile(interface=name)
+    mine.environment["OMPI_MCA_btl"] = (
+        "self,sm"  # what openmpi itself opens for other hosts is on all interfaces
+    )
     mine.submit("--detach")
     mine.wait(some_done)
     # The launcher's own control port, which ranks inherit, is not ours to choose.
     launchers = {place for p in mine.ranks() if not is_python(p) for place in listening(p)}
     places = {place for p in mine.ranks() if is_python(p) for place in listening(p)} - launchers
     assert len(places) >= 6
-    assert {place for place in places if not place[0].startswith("127.")} == set()
+    outside = {place for place in places if not place[0].startswith("127.")}
+    assert {place for place in outside if not place[0].startswith(allowed)} == set()
+    assert bool(outside) == (interface == "named")
     scheduler = mine.daskpar("cancel", "last", "--json")
     assert json.loads(scheduler)["state"] == "cancelled"
     mine.wait_until_gone()
+
+
+def second_interface():
+    for name, stats in psutil.net_if_stats().items():
+        for address in psutil.net_if_addrs().get(name, []):
+            if stats.isup and name != "lo" and address.family.name == "AF_INET":
+                return name, address.address
+    pytest.skip("there is one interface only")
 
 
 def is_python(process):

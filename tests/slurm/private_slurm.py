@@ -31,7 +31,7 @@ SlurmctldPort={controller_port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=10
 CredType=cred/munge
 CryptoType=crypto/munge
 StateSaveLocation={folder}/state
@@ -86,6 +86,11 @@ class Slurm:
             check=True,
             **options,
         )
+
+    def wake(self, node: str) -> None:
+        """Return a node to service that was taken down; it may have come back by itself."""
+        command = ["scontrol", "update", f"nodename={node}", "state=resume"]
+        subprocess.run(command, env=self.environment, capture_output=True, timeout=60, check=False)
 
     def jobs(self) -> list[str]:
         """Return ``id state name`` of each job that is not over, one line each."""

@@ -15,6 +15,8 @@ def measure(p):
     with open({count!r}, "a") as file:
         file.write(f"{{p['x']}} {{os.environ.get('SLURM_JOB_ID')}}\\n")
     time.sleep({seconds})
+    if p["x"] == {poison}:
+        os.kill(os.getpid(), 9)
     return {{"square": p["x"] ** 2 / 7}}
 """
 RECIPE = """
@@ -34,11 +36,11 @@ ENDED = ("done", "failed", "cancelled", "interrupted")
 class Site:
     """A user's folder on a cluster."""
 
-    def __init__(self, slurm, folder, blocks=32, seconds=0.2):
+    def __init__(self, slurm, folder, blocks=32, seconds=0.2, poison=-1):
         self.slurm, self.folder, self.count = slurm, folder, folder / "count"
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.environment = {**slurm.environment, "PYTHONPATH": path}
-        (folder / "mine.py").write_text(MEASURE.format(count=str(self.count), seconds=seconds))
+        (folder / "mine.py").write_text(MEASURE.format(count=str(self.count), seconds=seconds, poison=poison))
         numbers = ", ".join(map(str, range(blocks)))
         (folder / "recipe.yaml").write_text(RECIPE.format(numbers=numbers))
         self.profile()
@@ -47,6 +49,12 @@ class Site:
         """Write a profile; JSON is YAML."""
         data = {key: value for key, value in {**PROFILE, **changes}.items() if value is not None}
         (self.folder / f"{name}.yaml").write_text(json.dumps(data))
+
+    def start(self, *arguments):
+        """Start a command that goes on while the test does something."""
+        command = [sys.executable, "-m", "daskpar", *arguments]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, **quiet)
 
     def daskpar(self, *arguments, code=0, timeout=180):
         """Run a command and return what it printed."""
@@ -73,6 +81,9 @@ class Site:
     def wait(self, until=lambda status: status["state"] in ENDED, timeout=120):
         """Wait until the last run's status is as asked; return it."""
         deadline = time.monotonic() + timeout
+        while not list(self.folder.glob("runs/*/state.json")):
+            assert time.monotonic() < deadline, "there is no run"
+            time.sleep(0.1)
         while not until(status := self.status()):
             assert status["state"] not in ENDED, (status, self.daskpar("logs", "last"))
             assert time.monotonic() < deadline, (status, self.slurm.jobs(), self.daskpar("logs", "last"))

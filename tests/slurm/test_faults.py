@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 
 import pytest
 from site_of import Site
@@ -43,10 +44,10 @@ def test_the_driver_reaches_its_walltime(slurm, tmp_path):
 def test_a_chain_whose_workers_never_start_ends(slurm, tmp_path):
     """Worker jobs that wait are kept from link to link; three links without a block are enough."""
     site = Site(slurm, tmp_path)
-    site.profile(cores=2)
+    site.profile(cores=2, driver={"walltime": "00:10:00", "memory": "500 MB"})
     blockers = [
         slurm.run("sbatch", "--parsable", f"--nodelist={node}", f"--cpus-per-task={cpus}", "--mem=100",
-                  "--output=/dev/null", "--wrap=sleep 600").stdout.strip()
+                  "--time=50", "--output=/dev/null", "--wrap=sleep 600").stdout.strip()
         for node, cpus in (("n1", 1), ("n2", 2))
     ]  # fmt: skip
     try:
@@ -85,7 +86,7 @@ def test_worker_jobs_that_are_refused(site, change):
     status = site.wait()
     assert status["state"] == "failed"
     assert status["exit_code"] == 4
-    assert "sbatch refused the job" in status["error"]
+    assert "sbatch refused the job" in status["error"] or "Slurm says PartitionConfig" in status["error"]
     site.slurm.wait_until_empty(30)
 
 
@@ -117,7 +118,7 @@ def test_a_node_goes_down(slurm, tmp_path):
     try:
         status = site.wait()
     finally:
-        slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
+        slurm.wake(node)
     assert status["state"] == "done"
     assert len(site.computed()) <= 40 + 2
 
@@ -130,3 +131,69 @@ def test_the_driver_is_requeued(slurm, tmp_path):
     status = site.wait(lambda status: status["state"] == "done", timeout=180)
     assert status["result_hash"] == site.local_hash()
     assert len(site.computed()) <= 40 + 4
+
+
+def test_a_block_that_kills_its_worker(slurm, tmp_path):
+    """It is tried four times, named, and the rest is saved."""
+    site = Site(slurm, tmp_path, poison=5)
+    site.profile(driver={"mode": "here"})
+    said = site.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=4)
+    assert '{"x": 5}' in said
+    assert "ended its worker 4 times" in said
+    assert site.status()["blocks_done"] == 31
+    slurm.wait_until_empty(90)
+
+
+def test_ctrl_c_cancels_the_jobs(slurm, tmp_path):
+    site = Site(slurm, tmp_path, blocks=60, seconds=0.5)
+    site.profile(driver={"mode": "here"})
+    following = site.start("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code")
+    site.wait(some_done)
+    following.send_signal(signal.SIGINT)
+    assert following.wait(60) == 130
+    slurm.wait_until_empty(30)
+    assert site.status()["state"] == "interrupted"
+    assert not (run_of(site) / "keys").exists()
+
+
+def test_a_second_driver_is_refused(slurm, tmp_path):
+    site = Site(slurm, tmp_path, blocks=60, seconds=0.5)
+    site.submit()
+    assert "already" in site.daskpar("resume", "last", code=2)
+    site.wait(some_done)
+    assert "already" in site.daskpar("resume", "last", code=2)
+    assert "another driver runs it" in site.daskpar("resume", "last", "-p", "local", code=2)
+    site.daskpar("cancel", "last")
+    slurm.wait_until_empty(30)
+
+
+def test_worker_jobs_reach_their_walltime(slurm, tmp_path):
+    site = Site(slurm, tmp_path, blocks=220, seconds=1)
+    site.profile(walltime="00:01:00")
+    site.submit()
+    status = site.wait(timeout=300)
+    assert status["state"] == "done"
+    assert len({job for _, job in site.computed()}) >= 3
+    assert len(site.computed()) <= 220 + 4  # what ran when a job ended
+
+
+def test_the_controller_is_down(site):
+    site.environment["SLURM_CONF"] = "/nowhere/slurm.conf"
+    said = site.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=4)
+    assert "Traceback" not in said
+    assert "/nowhere/slurm.conf" in said
+
+
+def test_the_driver_is_cancelled_by_hand(slurm, tmp_path):
+    """With scancel, not with our own verb: no job stays, and the run goes on."""
+    site = Site(slurm, tmp_path, blocks=40, seconds=0.5)
+    site.submit()
+    site.wait(some_done)
+    slurm.run("scancel", driver_of(site))
+    status = site.wait()
+    assert status["state"] in ("interrupted", "cancelled")
+    slurm.wait_until_empty(90)
+    before = len(site.computed())
+    site.daskpar("resume", "last", "--follow")
+    assert len(site.computed()) - before <= 40 - status["blocks_done"] + 2
+    assert site.status()["result_hash"] == site.local_hash()

@@ -39,7 +39,7 @@ def folder(tmp_path, pixels):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of few rows, so that a small stack has several."""
-    from daskpar.analyses.image_stats.with_dask import blocks
+    from daskpar.analyses.image_stats import partition as blocks
 
     monkeypatch.setattr(blocks, "LEAST_BLOCK_BYTES", 10_000)
 
@@ -68,7 +68,7 @@ def check(result, values, sigma=2.0):
 
 
 def test_equals_astropy_whatever_the_blocks(folder, pixels, monkeypatch):
-    from daskpar.analyses.image_stats.with_dask import blocks
+    from daskpar.analyses.image_stats import partition as blocks
 
     found = []
     for least in (4 << 20, 10_000, 1):
@@ -276,7 +276,7 @@ def test_levels_from_statistics_and_exposures(folder, pixels, section):
 
 
 def test_growing_crosses_the_borders_of_blocks(folder, monkeypatch):
-    from daskpar.analyses.image_stats.with_dask import blocks
+    from daskpar.analyses.image_stats import partition as blocks
 
     found = []
     for least in (4 << 20, 1):

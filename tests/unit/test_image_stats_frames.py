@@ -12,7 +12,7 @@ SHAPE = (7, 40, 31)
 
 @pytest.fixture
 def pixels(tmp_path, monkeypatch):
-    from daskpar.analyses.image_stats.with_dask import blocks
+    from daskpar.analyses.image_stats import partition as blocks
 
     monkeypatch.setattr(blocks, "LEAST_BLOCK_BYTES", 12_000)
     rng = np.random.default_rng(4)

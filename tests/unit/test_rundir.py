@@ -8,8 +8,10 @@ import stat
 import pytest
 
 from daskpar import rundir
+from daskpar.driver import sweep_keys
 from daskpar.errors import OutputError, UsageError
 from daskpar.rundir import (
+    EMPTY_STATE,
     RunDirectory,
     create_run,
     find_run,
@@ -205,3 +207,18 @@ def test_titles_become_names_of_one_folder(title, name):
     assert found == name
     assert "/" not in found
     assert not found.startswith(".")
+
+
+def test_keys_of_runs_that_were_killed_are_swept(tmp_path):
+    left = {}
+    for state in ("running", "pending", "failed"):
+        run = create_run(state, tmp_path)
+        run.write_state({**EMPTY_STATE, "state": state})
+        run.keys.mkdir()
+        left[state] = run.keys
+    held = create_run("held", tmp_path)
+    held.write_state({**EMPTY_STATE, "state": "running"})
+    held.keys.mkdir()
+    with held.lease.hold():
+        sweep_keys(tmp_path)
+        assert [path.exists() for path in (*left.values(), held.keys)] == [False, True, False, True]

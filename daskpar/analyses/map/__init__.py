@@ -87,5 +87,9 @@ ANALYSIS = Analysis(
     preview=preview,
     panel="daskpar.dashboard.map_panel:map_panel",
     outputs=("table.ecsv",),
+    by_hand={
+        how: f"daskpar.analyses.map.with_{how}:run"
+        for how in ("serial", "threads", "asyncio", "processes", "multiprocessing", "mpi4py")
+    },
     bits="per_cpu",  # of a user's function nothing better is known
 )

@@ -8,8 +8,7 @@ the rows.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,20 +17,18 @@ from dask.base import tokenize
 from dask.delayed import Delayed
 
 from daskpar.analyses.map import kernel
+from daskpar.analyses.map.rows import BLOCKS_OF_ONE, MAXIMUM_BLOCKS, partition, shown, variables
 from daskpar.durable import Stage, code_digest, collect, durable
-from daskpar.errors import RecipeError, UsageError
+from daskpar.errors import UsageError
 from daskpar.inputs.files import FileItem, unchanged
+
+__all__ = ["BLOCKS_OF_ONE", "MAXIMUM_BLOCKS", "build", "map", "more", "partition"]
 
 if TYPE_CHECKING:
     import xarray as xr
     from astropy.table import Table
 
     from daskpar.analyses.map import MapOptions
-
-BLOCKS_OF_ONE = 4096  # up to so many items each is a block: what an item costs is not known beforehand
-MAXIMUM_BLOCKS = 50_000
-REFUSED_BLOCKS = 500_000
-
 
 def map(
     function: Callable[[Any], Any],
@@ -126,39 +123,6 @@ def map_block(work: MapWork, chunk: Chunk) -> dict[str, Any]:
         return kernel.partial(work.function, paths, chunk.index, work.on_error, work.retries)
 
 
-def partition(n_items: int, items_per_block: int | None) -> Iterator[tuple[int, int]]:
-    """Yield the bounds of the blocks; they depend on the number of items alone.
-
-    Raises
-    ------
-    daskpar.errors.RecipeError
-        There would be more than 500 000.
-    """
-    size = items_per_block or max(min(64, -(-n_items // BLOCKS_OF_ONE)), -(-n_items // MAXIMUM_BLOCKS), 1)
-    if n_items > REFUSED_BLOCKS * size:
-        raise RecipeError(
-            f"{n_items} items in blocks of {size} make more than {REFUSED_BLOCKS} blocks",
-            "raise it, or leave it out",
-            key="options.items_per_block",
-        )
-    for start in range(0, n_items, size):
-        yield start, min(start + size, n_items)
-
-
-def shown(item: Any) -> str | float | bool:
-    """Return an item as the column ``item`` shows it: a file's name, a number or text as it is, else JSON."""
-    if isinstance(item, FileItem):
-        return item.name
-    if isinstance(item, os.PathLike):
-        return str(os.fspath(item))
-    if isinstance(item, str | bool | int | float):
-        return item
-    try:
-        return json.dumps(item)
-    except TypeError:
-        return repr(item)
-
-
 def _identity(item: Any) -> Any:
     if isinstance(item, FileItem):
         return item.identity
@@ -198,24 +162,11 @@ def more(options: MapOptions, dataset: xr.Dataset) -> dict[str, Any] | None:
 
 
 def _dataset(partials: Sequence[kernel.Partial], items: Sequence[Any], on_error: str) -> xr.Dataset:
-    """Merge the partials to a Dataset over `item`.
-
-    Missing floats are NaN; other missing values are marked by the variable that ``attrs["mask"]`` names.
-    """
+    """Merge the partials to a Dataset over `item`; see `rows.variables`."""
     import xarray as xr  # here, because workers need not load it
 
-    columns, error = kernel.merge(partials, items)
-    data: dict[str, Any] = {}
-    for name, column in columns.items():
-        dims = ["item", *(f"{name}_{axis}" for axis in range(1, column.values.ndim))]
-        attrs = {"unit": column.unit} if column.unit else {}
-        if column.missing.any() and column.values.dtype.kind not in "fc":
-            attrs["mask"] = f"{name}_missing"
-            data[attrs["mask"]] = (["item"], column.missing)
-        data[name] = (dims, column.values, attrs)
-    if on_error == "record":
-        data["error"] = (["item"], error)
-    return xr.Dataset(data, {"item": ("item", np.asarray(items))}, {"columns": [*columns]})
+    data, columns = variables(partials, items, on_error)
+    return xr.Dataset(data, {"item": ("item", np.asarray(items))}, {"columns": columns})
 
 
 def _table(partials: Sequence[kernel.Partial], items: Sequence[Any], on_error: str) -> Table:

@@ -128,4 +128,11 @@ ANALYSIS = Analysis(
     extended=_extended,
     replay=_replay,
     outputs=("result.nc", "convergence.png"),
+    by_hand={
+        "serial": "daskpar.analyses.monte_carlo.with_serial:run",
+        "threads": "daskpar.analyses.monte_carlo.with_threads:run",
+        "multiprocessing": "daskpar.analyses.monte_carlo.with_multiprocessing:run",
+        "mpi4py": "daskpar.analyses.monte_carlo.with_mpi4py:run",
+        "mpi4py_pool": "daskpar.analyses.monte_carlo.with_mpi4py:run_pool",
+    },
 )

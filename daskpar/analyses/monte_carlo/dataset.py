@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from daskpar.analyses.monte_carlo.kernel import estimators, tree
 from daskpar.analyses.monte_carlo.kernel.finish import Summary, deviate, finish
 from daskpar.analyses.monte_carlo.kernel.moments import MAXIMUM, MINIMUM
 from daskpar.analyses.monte_carlo.kernel.quantiles import from_histogram
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _PER_COLUMN = (
     "mean", "std", "standard_error", "interval_low", "interval_high", "skewness", "kurtosis", "minimum",
@@ -90,20 +92,11 @@ def make(
         error at the end of each segment; they depend on the sizes of blocks, so they are no part of the
         result's hash.
     """
-    beginning, segments = parts[0], parts[1:]
+    import xarray as xr  # here, because versions without dask need not load it
+
+    segments = parts[1:]
     prefixes = list(itertools.accumulate(map(_without_histogram, segments), lambda a, b: tree.merge([a, b])))
-    node = tree.merge(segments)
-    summary = finish(node, how.confidence, how.independent)
-    values = _of_columns(summary)
-    values["covariance"] = summary.covariance
-    values["n_samples"] = np.asarray(summary.n)
-    if how.quantiles:
-        values.update(
-            _quantiles(node, beginning, summary, how) if exact is None else _exact_quantiles(exact)
-        )
-    values.update(_derived(summary, how))
-    k = summary.mean.size
-    data = {name: (dims, values[name].reshape(shape)) for name, (dims, shape) in layout(k, how).items()}
+    data, k = variables(parts, how, exact), int(segments[0]["moments"].shape[1])
     steps = [finish(prefix, how.confidence, how.independent) for prefix in prefixes]
     dataset = xr.Dataset(data, coordinates(k, how), dict(how.attrs))
     warning = _warning(dataset)
@@ -118,6 +111,25 @@ def make(
             np.array([step.standard_error for step in steps]).reshape(len(steps), *_shape(k)),
         ),
     )
+
+
+def variables(
+    parts: Sequence[Mapping[str, Any]], how: Finish, exact: Mapping[str, Any] | None = None
+) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Return dimensions and values of every variable of the result; see `make`."""
+    beginning, segments = parts[0], parts[1:]
+    node = tree.merge(segments)
+    summary = finish(node, how.confidence, how.independent)
+    values = _of_columns(summary)
+    values["covariance"] = summary.covariance
+    values["n_samples"] = np.asarray(summary.n)
+    if how.quantiles:
+        values.update(
+            _quantiles(node, beginning, summary, how) if exact is None else _exact_quantiles(exact)
+        )
+    values.update(_derived(summary, how))
+    known = layout(summary.mean.size, how)
+    return {name: (dims, values[name].reshape(shape)) for name, (dims, shape) in known.items()}
 
 
 def _without_histogram(node: Mapping[str, Any]) -> tree.Node:

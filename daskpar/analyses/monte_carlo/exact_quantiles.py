@@ -23,7 +23,8 @@ from daskpar.analyses.monte_carlo.tasks import Partial, Work
 from daskpar.durable import Stage, collect, durable
 
 if TYPE_CHECKING:
-    from daskpar.analyses.monte_carlo.with_dask import Graph, Plan
+    from daskpar.analyses.monte_carlo.plan import Plan
+    from daskpar.analyses.monte_carlo.with_dask import Graph
 
 MOST = 1 << 22
 _MERGED_AT_ONCE = 32

@@ -13,9 +13,10 @@ from dask.delayed import Delayed, delayed
 
 from daskpar.analyses.monte_carlo import dataset
 from daskpar.analyses.monte_carlo.batches import Sampling, columns_of_batch
+from daskpar.analyses.monte_carlo.plan import Plan
 from daskpar.analyses.monte_carlo.planning import plan_of
 from daskpar.analyses.monte_carlo.trials.pi import Pi
-from daskpar.analyses.monte_carlo.with_dask import Graph, Plan, stages
+from daskpar.analyses.monte_carlo.with_dask import Graph, stages
 from daskpar.errors import RecipeError
 
 _INTEGERS = ("n_samples",)

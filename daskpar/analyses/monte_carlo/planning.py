@@ -10,6 +10,7 @@ from daskpar.analyses.monte_carlo import options as o
 from daskpar.analyses.monte_carlo.batches import Sampling
 from daskpar.analyses.monte_carlo.dataset import Finish
 from daskpar.analyses.monte_carlo.expression import Expression
+from daskpar.analyses.monte_carlo.plan import UNKNOWN_SECONDS_PER_SAMPLE, Plan
 from daskpar.analyses.monte_carlo.table_columns import Columns
 from daskpar.analyses.monte_carlo.trials.false_alarm import FalseAlarm
 from daskpar.analyses.monte_carlo.trials.integral import Integral
@@ -17,7 +18,6 @@ from daskpar.analyses.monte_carlo.trials.pi import Pi
 from daskpar.analyses.monte_carlo.trials.propagation import Measured, Propagation
 from daskpar.analyses.monte_carlo.trials.resampled import Bootstrap, Permutation
 from daskpar.analyses.monte_carlo.trials.survey import Box, Circle, SurveyMask
-from daskpar.analyses.monte_carlo.with_dask import UNKNOWN_SECONDS_PER_SAMPLE, Plan
 from daskpar.analysis import Bits
 from daskpar.errors import InputError, RecipeError
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from daskpar.analyses.monte_carlo.kernel.blocks import Run
 from daskpar.errors import UsageError
 
 Partial = Mapping[str, Any]
+MERGED_AT_ONCE = 32
 
 
 class Work:
@@ -46,6 +48,11 @@ class Segment:
         """All its batches."""
         return Run(self.blocks[0].first, sum(block.count for block in self.blocks))
 
+    @property
+    def span(self) -> int:
+        """Batches of its largest block."""
+        return max(block.count for block in self.blocks)
+
 
 def segments(blocks: Sequence[Run]) -> list[Segment]:
     """Group blocks so that segments end at powers of two: the places of the convergence curve."""
@@ -58,6 +65,11 @@ def segments(blocks: Sequence[Run]) -> list[Segment]:
             found.append(Segment(tuple(group)))
             group = []
     return found
+
+
+def prepares(trial: Any) -> bool:
+    """Whether batches of a trial share something that is prepared once."""
+    return hasattr(trial, "prepare")
 
 
 def prepare(work: Work) -> dict[str, Any]:
@@ -82,6 +94,16 @@ def block(work: Work, run: Run, prepared: Partial | None, beginning: Partial) ->
 def merged(nodes: Sequence[Partial]) -> dict[str, Any]:
     """Node of consecutive runs."""
     return _narrowed(tree.merge(nodes))
+
+
+def groups(firsts: Iterable[int], span: int) -> tuple[int, list[list[int]]]:
+    """Group the nodes of a segment, named by their first batches, into those that are merged at once.
+
+    Groups are aligned, whatever the sizes of blocks: the bits must not depend on these. Returned are also the
+    batches that a group spans, for the next time.
+    """
+    span *= MERGED_AT_ONCE
+    return span, [list(group) for _, group in itertools.groupby(firsts, lambda first: first // span)]
 
 
 def one_batch(sampling: Sampling, number: int) -> dict[str, Any]:

@@ -7,109 +7,37 @@ task: one batch, its temporary arrays, and a histogram of 0.5 MB a column.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import xarray as xr
 from dask.delayed import Delayed
 
 from daskpar.analyses.monte_carlo import dataset, exact_quantiles, tasks
-from daskpar.analyses.monte_carlo.batches import Sampling
-from daskpar.analyses.monte_carlo.kernel.blocks import Run, blocks
+from daskpar.analyses.monte_carlo.kernel.blocks import Run
 from daskpar.analyses.monte_carlo.kernel.histogram import BINS
-from daskpar.analyses.monte_carlo.kernel.stopping import precise_enough, round_ends
+from daskpar.analyses.monte_carlo.kernel.stopping import round_ends
+from daskpar.analyses.monte_carlo.plan import Plan, reached
 from daskpar.durable import Stage, code_digest, collect, durable
-from daskpar.errors import RecipeError
-
-MOST_BLOCKS = 500_000
-_MERGED_AT_ONCE = 32
-UNKNOWN_SECONDS_PER_SAMPLE = 2e-8  # of a user's trial: about a numpy expression with one random number
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Everything about a run that decides its numbers, and when it stops.
-
-    Attributes
-    ----------
-    sampling : Sampling
-        Trial, seed, batch size and the most samples.
-    how : Finish
-        What is made of them.
-    target_error : float, optional
-        Stop at the first round whose standard errors are at most this.
-    relative : bool
-        Whether the target is relative to the mean.
-    max_time : float, optional
-        Seconds after which the next round is the last.
-    block_batches : int, optional
-        Batches a block, a power of two; it changes no result. By default it follows from the predicted time.
-    seconds_per_sample : float
-        Predicted time, stated and not measured.
-    earlier : tuple of int
-        Numbers of samples at which the run ended before it was extended: blocks end there, too, so that
-        those that are stored are found again. It changes no result.
-    """
-
-    sampling: Sampling
-    how: dataset.Finish
-    target_error: float | None = None
-    relative: bool = False
-    max_time: float | None = None
-    block_batches: int | None = None
-    seconds_per_sample: float = UNKNOWN_SECONDS_PER_SAMPLE
-    earlier: tuple[int, ...] = ()
-
-    @property
-    def in_rounds(self) -> bool:
-        """Whether results are looked at before all samples are drawn."""
-        return self.target_error is not None or self.max_time is not None
-
-    @property
-    def identity(self) -> list[Any]:
-        """What decides the numbers of a batch, besides its number."""
-        trial = self.sampling.trial
-        named = getattr(trial, "identity", None)
-        code = [code_digest(part) for part in _code_of(trial)]
-        kind = type(trial).__qualname__ if named is not None else getattr(trial, "__qualname__", "")
-        size = self.sampling.batch_size
-        return [
-            kind,
-            named,
-            code_digest(type(trial)) if named is not None else "",
-            code,
-            self.sampling.seed,
-            size,
-        ]
-
-    def until(self, batches: int) -> Plan:
-        """Return the plan of a shorter run."""
-        most = min(self.sampling.n_samples, batches * self.sampling.batch_size)
-        return replace(self, sampling=replace(self.sampling, n_samples=most))
-
-    def blocks(self) -> list[Run]:
-        """Return the blocks in order.
-
-        Raises
-        ------
-        RecipeError
-            There would be more than 500 000.
-        """
-        sampling = self.sampling
-        seconds = sampling.batch_size * self.seconds_per_sample
-        if self.block_batches is not None:
-            if sampling.n_batches > MOST_BLOCKS * self.block_batches:
-                raise RecipeError(
-                    f"{sampling.n_batches} batches in blocks of {self.block_batches} make too many blocks",
-                    "raise it, or leave it out", key="options.block_batches",
-                )  # fmt: skip
-            seconds = 0.5 / self.block_batches
-        ends = [n // sampling.batch_size for n in (*self.earlier, sampling.n_samples)]
-        return blocks(sampling.n_batches, seconds, ends)
+def identity(plan: Plan) -> list[Any]:
+    """Return what decides the numbers of a batch, besides its number."""
+    trial = plan.sampling.trial
+    named = getattr(trial, "identity", None)
+    code = [code_digest(part) for part in _code_of(trial)]
+    kind = type(trial).__qualname__ if named is not None else getattr(trial, "__qualname__", "")
+    size = plan.sampling.batch_size
+    return [
+        kind,
+        named,
+        code_digest(type(trial)) if named is not None else "",
+        code,
+        plan.sampling.seed,
+        size,
+    ]
 
 
 def _code_of(trial: Any) -> list[Any]:
@@ -132,13 +60,13 @@ class Graph:
     """
 
     def __init__(self, plan: Plan, keep: Callable[[Delayed], Delayed] = lambda node: node) -> None:
-        self.identity, self.keep = plan.identity, keep
+        self.identity, self.keep = identity(plan), keep
         self.work = tasks.Work(plan.sampling, BINS if plan.how.quantiles else 0)
         self.kept: dict[tuple[int, int, int], Delayed] = {}
         trial = plan.sampling.trial
-        self.prepared = (
-            keep(self._node(tasks.prepare, key="prepared", label="prepare")) if _prepares(trial) else None
-        )
+        self.prepared = None
+        if tasks.prepares(trial):
+            self.prepared = keep(self._node(tasks.prepare, key="prepared", label="prepare"))
         first = plan.sampling.size(0)
         self.first = keep(self._node(tasks.first, self.prepared, key=["first", first], label="first batch"))
 
@@ -159,11 +87,9 @@ class Graph:
         name = (run.first, run.count, size)
         if name not in self.kept:
             nodes = {block.first: self._block(plan, block) for block in segment.blocks}
-            span = max(block.count for block in segment.blocks)
+            span = segment.span
             while len(nodes) > 1:
-                # Aligned groups, whatever the sizes of blocks: the bits must not depend on these.
-                span *= _MERGED_AT_ONCE
-                groups = [list(group) for _, group in itertools.groupby(nodes, partial(_multiple, span))]
+                span, groups = tasks.groups(nodes, span)
                 last = len(groups) == 1
                 nodes = {
                     group[0]: self._merged([nodes[first] for first in group], run, size, last)
@@ -196,14 +122,6 @@ class Graph:
         return min(run.count * sampling.batch_size, sampling.n_samples - run.first * sampling.batch_size)
 
 
-def _multiple(span: int, batch: int) -> int:
-    return batch // span
-
-
-def _prepares(trial: Any) -> bool:
-    return hasattr(trial, "prepare")
-
-
 def _span(run: Run) -> str:
     return f"batches {run.first}-{run.first + run.count - 1}"
 
@@ -223,7 +141,7 @@ def stages(plan: Plan, keep: Callable[[Delayed], Delayed] = lambda node: node) -
         shorter = plan.until(end)
         reason = "n_samples" if end == plan.sampling.n_batches else ""
         found: xr.Dataset = yield Stage(f"batches 0-{end - 1}", graph.result(shorter))
-        if plan.target_error is not None and _reached(plan, found):
+        if plan.target_error is not None and reached(plan, found):
             reason = "target_error"
         elif plan.max_time is not None and time.monotonic() - started >= plan.max_time:
             reason = reason or "max_time"
@@ -237,16 +155,3 @@ def stages(plan: Plan, keep: Callable[[Delayed], Delayed] = lambda node: node) -
 def _exact(graph: Graph, plan: Plan) -> Generator[Stage, Any, None]:
     if plan.how.exact and plan.how.quantiles:
         yield from exact_quantiles.stages(graph, plan)
-
-
-def _reached(plan: Plan, found: xr.Dataset) -> bool:
-    target = plan.target_error or 0.0
-    if "estimate" in found:
-        value, error = found["estimate"].values[None], found["estimate_standard_error"].values[None]
-        unsure = found["variance_error"].values[:1]
-    else:
-        value, error = found["mean"].values.ravel(), found["standard_error"].values.ravel()
-        unsure = found["variance_error"].values.ravel()
-    if plan.how.test:
-        value, error, unsure = value[1:], error[1:], unsure[1:]
-    return precise_enough(value, error, unsure, target, plan.relative, plan.how.independent)

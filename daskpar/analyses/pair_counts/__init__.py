@@ -223,4 +223,8 @@ ANALYSIS = Analysis(
     panel="daskpar.dashboard.pairs_panel:pairs_panel",
     plot=_plot,
     outputs=("correlation.ecsv", "correlation.png"),
+    by_hand={
+        how: f"daskpar.analyses.pair_counts.with_{how}:run"
+        for how in ("serial", "threads", "multiprocessing", "mpi4py")
+    },
 )

@@ -79,9 +79,19 @@ def make_plan(
     daskpar.errors.InputError
         Positions that span more than the periodic box.
     """
-    layout = _layout(question, one, two)
-    first = _occupation(question, layout, one)
-    second = _occupation(question, layout, two) if two else first
+    low, high, sizes = extent([one, two])
+    step = sample_step(sizes[0 if question.auto else 1])
+    some = sampled(one if question.auto else two, step)
+    layout = layout_from(question, low, high, sizes, some, step)
+    first = occupation(question, layout, one)
+    second = first if question.auto else occupation(question, layout, two)
+    return plan_from(question, layout, first, second, at_most)
+
+
+def plan_from(
+    question: Question, layout: Layout, first: NDArray[np.int64], second: NDArray[np.int64], at_most: int
+) -> dict[str, NDArray[Any]]:
+    """Return the plan for a layout and the numbers of points in its cells; see `make_plan`."""
     cost = predict_cost(layout, question.binning.reach, first, second, half=question.doubled)
     plain = not (question.binning.two_axes or any(question.wanted))
     blocks = number_of_blocks(float(cost.sum()) * (1.0 if plain else RICHER), at_most=at_most)
@@ -94,22 +104,44 @@ def make_plan(
     }
 
 
-def _layout(question: Question, one: Sequence[Piece], two: Sequence[Piece]) -> Layout:
-    binning, order = question.binning, list(question.binning.axes)
+def extent(samples: Sequence[Sequence[Piece]]) -> tuple[Floats, Floats, list[int]]:
+    """Return smallest and largest coordinates of all points, and how many each sample has."""
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     sizes = []
-    for sample in (one, two):
+    for sample in samples:
         sizes.append(0)
         for piece in sample:
             positions = piece["positions"]
             sizes[-1] += len(positions)
             if len(positions):
                 low, high = np.minimum(low, positions.min(axis=0)), np.maximum(high, positions.max(axis=0))
+    return low, high, sizes
+
+
+def sample_step(points: int) -> int:
+    """Return that every how-manieth point of a sample is enough to measure its density."""
+    return max(1, -(-points // SAMPLE))
+
+
+def sampled(pieces: Sequence[Piece], step: int) -> Floats:
+    """Return some points of every piece."""
+    return np.concatenate([np.empty((0, 3)), *(piece["positions"][::step] for piece in pieces)])
+
+
+def layout_from(
+    question: Question, low: Floats, high: Floats, sizes: Sequence[int], some: Floats, step: int
+) -> Layout:
+    """Choose cells from what `extent` and `sampled` tell of all points.
+
+    Raises
+    ------
+    daskpar.errors.InputError
+        Positions that span more than the periodic box.
+    """
+    binning, order = question.binning, list(question.binning.axes)
     if not np.all(np.isfinite(low)):
         low = high = np.zeros(3)
     plane, along, space = binning.reach
-    step = max(1, -(-sizes[1 if two else 0] // SAMPLE))
-    some = np.concatenate([np.empty((0, 3)), *(piece["positions"][::step] for piece in two or one)])
     periods = tuple(question.boxsize[axis] for axis in order)
     try:
         return choose_layout(
@@ -124,7 +156,8 @@ def _layout(question: Question, one: Sequence[Piece], two: Sequence[Piece]) -> L
         raise InputError(str(error), "give the size of the box the points lie in", key="boxsize") from error
 
 
-def _occupation(question: Question, layout: Layout, pieces: Iterable[Piece]) -> NDArray[np.int64]:
+def occupation(question: Question, layout: Layout, pieces: Iterable[Piece]) -> NDArray[np.int64]:
+    """Return the number of points in each cell."""
     found = np.zeros(layout.cells, np.int64)
     for piece in pieces:
         cells = cell_numbers(along_axes(piece["positions"], question.binning), layout)
@@ -188,12 +221,18 @@ def count_block(
         nothing = _packed(question, layout, np.empty((0, 5)))
         return partial(layout, (0, 0), nothing, nothing if two else None, question.binning, question.wanted)
     first, last = map(int, ranges[block])
-    near = needed_cells(layout, question.binning.reach, (first, last))
-    buckets = _buckets(ranges[:, 0], near)
+    buckets = needed_blocks(question, plan, block)
     own = _gather(one, buckets if question.auto else [block])
     points = _packed(question, layout, own)
     others = None if question.auto else _packed(question, layout, _gather(two, buckets))
     return partial(layout, (first, last), points, others, question.binning, question.wanted)
+
+
+def needed_blocks(question: Question, plan: Mapping[str, NDArray[Any]], block: int) -> list[int]:
+    """Return the blocks, itself included, whose cells hold points within reach of a block."""
+    ranges = plan["ranges"]
+    first, last = map(int, ranges[block])
+    return _buckets(ranges[:, 0], needed_cells(layout_of(plan), question.binning.reach, (first, last)))
 
 
 def _buckets(starts: NDArray[np.int64], near: NDArray[np.int64]) -> list[int]:

@@ -1,8 +1,4 @@
-"""How large blocks are, and how their variables become arrays.
-
-Sizes follow from the input alone, never from the cluster: 32 MB of input, smaller where that gives too few
-blocks to share out, never below 4 MB. One row, or one frame, is the least.
-"""
+"""How the variables of blocks become arrays."""
 
 from __future__ import annotations
 
@@ -13,21 +9,12 @@ import dask.array as da
 import numpy as np
 from dask._task_spec import List, Task, TaskRef
 
+from daskpar.analyses.image_stats.partition import BLOCK_BYTES, runs
 from daskpar.durable import Nodes, digest_of
 
-BLOCK_BYTES = 32 << 20
-LEAST_BLOCK_BYTES = 4 << 20
-LEAST_BLOCKS = 64
+__all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "gathered", "runs"]
+
 CHUNK_BYTES = 4 << 20
-
-
-def runs(length: int, unit_bytes: int, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, int]]:
-    """Yield the bounds of blocks over `length` rows or frames of `unit_bytes` each."""
-    total = length * unit_bytes
-    blocks = max(-(-total // block_bytes), min(LEAST_BLOCKS, total // LEAST_BLOCK_BYTES), 1)
-    size = max(1, -(-length // blocks))
-    for start in range(0, length, size):
-        yield start, min(start + size, length)
 
 
 def gathered(

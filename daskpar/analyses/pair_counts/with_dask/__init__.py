@@ -20,14 +20,13 @@ from dask.delayed import Delayed
 from daskpar.analyses.pair_counts.estimates import axes
 from daskpar.analyses.pair_counts.kernel.binning import Binning
 from daskpar.analyses.pair_counts.settings import make_box
-from daskpar.analyses.pair_counts.with_dask.correlating import Correlation, correlation, make_estimation
+from daskpar.analyses.pair_counts.steps import as_sample, finished, make_estimation, result_layout
+from daskpar.analyses.pair_counts.with_dask.correlating import Correlation, correlation
 from daskpar.analyses.pair_counts.with_dask.counting import (
     bare_count,
     coordinates,
     count_pairs,
-    finished,
 )
-from daskpar.analyses.pair_counts.with_dask.samples import as_sample
 from daskpar.durable import Stage, collect
 
 if TYPE_CHECKING:
@@ -83,15 +82,5 @@ def _counts(parts: Sequence[Mapping[str, Any]], binning: Binning, attrs: dict[st
 def _dataset(
     parts: Sequence[Mapping[str, Any]], work: Correlation, names: list[str], attrs: dict[str, float]
 ) -> xr.Dataset:
-    found: dict[str, Any] = {
-        name: (dims, parts[0][name]) for name, (dims, _) in work.variables(names).items()
-    }
-    # The sparse matrix of patches: coarser bins, other estimators and other resamplings need no recount.
-    for name in parts[0]:
-        count, _, what = name.partition("_patch_")
-        if what == "sums":
-            found[name] = (("patch", "power"), parts[0][name])
-        elif what:
-            rest = ("pair",) if what == "numbers" else axes(work.how.binning)
-            found[name] = ((f"{count}_row", *rest), parts[0][name])
+    found = result_layout(parts[0], work.how, names)
     return xr.Dataset(found, coordinates(work.how.binning), work.attrs() | attrs)

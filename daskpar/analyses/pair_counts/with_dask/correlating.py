@@ -11,17 +11,19 @@ import xarray as xr
 from dask.delayed import Delayed
 from numpy.typing import ArrayLike
 
-from daskpar.analyses.pair_counts.cells_stage import Question
-from daskpar.analyses.pair_counts.estimates import Estimation, axes, correlate, counts_needed, variables
-from daskpar.analyses.pair_counts.kernel.binning import Binning
-from daskpar.analyses.pair_counts.kernel.partial import Wanted
-from daskpar.analyses.pair_counts.resampling import matched_cross_weight
+from daskpar.analyses.pair_counts.estimates import Estimation, axes, variables
 from daskpar.analyses.pair_counts.settings import check_box, make_binning, make_box
-from daskpar.analyses.pair_counts.statistics import ESTIMATORS
-from daskpar.analyses.pair_counts.with_dask.counting import Count, coordinates, finished, slots, variable
-from daskpar.analyses.pair_counts.with_dask.samples import Sample, as_sample, find_centres
+from daskpar.analyses.pair_counts.steps import (
+    as_sample,
+    correlated,
+    find_centres,
+    finished,
+    make_estimation,
+    questions,
+)
+from daskpar.analyses.pair_counts.with_dask.counting import Count, coordinates, slots, variable
+from daskpar.analyses.pair_counts.with_dask.samples import Sample
 from daskpar.durable import collect, durable
-from daskpar.errors import RecipeError
 from daskpar.inputs.catalogs import Catalog
 
 
@@ -115,31 +117,20 @@ class Correlation:
     def counts(self) -> list[tuple[str, Count]]:
         """Return the counts that the estimator needs."""
         samples = self.samples()
-        needed = counts_needed(
-            self.how.estimator, analytic=self.randoms is None, signed=self.how.binning.signed
-        )
-        wanted = Wanted(self.how.weighted, False, self.how.n_patches)
-        return [
-            (
-                name,
-                Count(
-                    Question(self.how.binning, self.how.boxsize, name[0] == name[1], wanted),
-                    samples[name[0]],
-                    None if name[0] == name[1] else samples[name[1]],
-                    name,
-                ),
-            )
-            for name in needed
-        ]
+        found = []
+        for name, question in questions(self.how, analytic=self.randoms is None).items():
+            second = None if question.auto else samples[name[1]]
+            found.append((name, Count(question, samples[name[0]], second, name)))
+        return found
 
     def result(self, blocks: Mapping[str, Sequence[Delayed]]) -> Delayed:
         """Return the node that merges the blocks of all counts and estimates."""
-        questions = dict(self.counts())
+        counts = dict(self.counts())
         merged = [
-            collect(finished, nodes, questions[name].question.doubled) for name, nodes in blocks.items()
+            collect(finished, nodes, counts[name].question.doubled) for name, nodes in blocks.items()
         ]
         sums = {name: sample.weights() for name, sample in self.samples().items()}
-        return collect(_correlated, [*merged, *sums.values()], self.how, list(blocks), list(sums))
+        return collect(correlated, [*merged, *sums.values()], self.how, list(blocks), list(sums))
 
     def lazy(self, blocks: Mapping[str, Sequence[Delayed]]) -> xr.Dataset:
         """Return the lazy Dataset."""
@@ -157,66 +148,3 @@ class Correlation:
     def attrs(self) -> dict[str, Any]:
         """Return what the result says of itself."""
         return {"estimator": self.how.estimator, "n_patches": self.how.n_patches, "unit": self.data.unit}
-
-
-def _correlated(
-    parts: Sequence[Any], how: Estimation, names: list[str], letters: list[str]
-) -> dict[str, Any]:
-    counts = dict(zip(names, parts[: len(names)], strict=True))
-    sums = dict(zip(letters, parts[len(names) :], strict=True))
-    kind = "weight_sum" if how.weighted else "npairs"
-    used = {n: c[kind].sum(axis=0) if "patches" in c else c[kind] for n, c in counts.items()}
-    result = correlate(how, counts, sums) | {name: array.astype(np.float64) for name, array in used.items()}
-    for name, count in counts.items():
-        if "patches" in count:
-            result |= {f"{name}_patch_numbers": count["patches"], f"{name}_patch_pairs": count[kind]}
-    if how.n_patches:
-        result |= {f"{letter}_patch_sums": np.stack(one, axis=1) for letter, one in sums.items()}
-    return result
-
-
-def make_estimation(
-    binning: Binning,
-    box: tuple[float, float, float],
-    data: Catalog,
-    randoms: Catalog | None,
-    options: Mapping[str, Any],
-) -> Estimation:
-    """Return how counts become a function.
-
-    Raises
-    ------
-    daskpar.errors.RecipeError
-        Settings that do not go together.
-    """
-    if options["estimator"] not in ESTIMATORS:
-        raise RecipeError(
-            f"there is no estimator {options['estimator']!r}",
-            f"known: {', '.join(ESTIMATORS)}",
-            key="estimator",
-        )
-    if randoms is None and (not all(box) or binning.metric == "theta"):
-        raise RecipeError(
-            "without randoms the box must be periodic in all directions",
-            "give randoms, or the size of the box",
-            key="randoms",
-        )
-    n, resampling, cross = options["n_patches"], options["resampling"], options["cross_weight"]
-    if resampling not in ("jackknife", "bootstrap") or n < 0 or n == 1:
-        raise RecipeError("errors come from a jackknife or bootstrap of two patches or more", key="n_patches")
-    if cross == "matched":
-        cross = matched_cross_weight(max(n, 2))
-    if not isinstance(cross, int | float) or not 0 <= cross <= 1:
-        raise RecipeError("cross_weight is a number from 0 to 1, or 'matched'", key="cross_weight")
-    weighted = data.weighted or (randoms is not None and randoms.weighted)
-    return Estimation(
-        binning,
-        options["estimator"],
-        box,
-        weighted,
-        n,
-        resampling,
-        float(cross),
-        options["n_samples"],
-        options["seed"],
-    )

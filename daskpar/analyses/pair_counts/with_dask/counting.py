@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from daskpar.analyses.pair_counts.cells_stage import Question, count_block, make_plan, sort_piece
 from daskpar.analyses.pair_counts.estimates import axes
 from daskpar.analyses.pair_counts.kernel.binning import Binning
-from daskpar.analyses.pair_counts.kernel.partial import Wanted, finish, merge
 from daskpar.analyses.pair_counts.settings import check_box, make_binning, make_box
+from daskpar.analyses.pair_counts.steps import bare_question, finished
 from daskpar.analyses.pair_counts.with_dask.samples import Sample, Shared, as_sample
 from daskpar.durable import collect, digest_of, durable
 from daskpar.inputs.catalogs import Catalog
@@ -91,8 +91,7 @@ def bare_count(
     separations: bool = True,
 ) -> Count:
     """Return the count of a sample with itself, or of two, without patches."""
-    weighted = one.weighted or (two is not None and two.weighted)
-    question = Question(binning, box, two is None, Wanted(weighted, separations, 0))
+    question = bare_question(binning, box, one, two, separations)
     return Count(question, Sample(one), None if two is None else Sample(two))
 
 
@@ -173,11 +172,6 @@ def sort_points(shared: Shared, plan: Any, piece: Any, centres: Any) -> dict[str
 def count_in_block(shared: Shared, plan: Any, one: Any, two: Any, block: int) -> dict[str, NDArray[Any]]:
     """Return the pairs of a block; see `count_block`."""
     return count_block(shared.value, plan, one, two or [], block)
-
-
-def finished(partials: Sequence[Mapping[str, Any]], doubled: bool) -> dict[str, NDArray[Any]]:
-    """Merge the partials of all blocks, in their order, and count ordered pairs."""
-    return finish(merge(dict(part) for part in partials), doubled=doubled)
 
 
 def variable(source: Delayed, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> da.Array:

@@ -1,0 +1,38 @@
+"""Dask against versions written by hand: measured, checked, and told so that a reviewer believes it.
+
+`comparing`: the public `compare`. `launch`: one version in a fresh process tree. `child`: what runs there.
+`timing`: records. `agreement`: are the results the same? `ratios`, `scaling`, `laws`: what the times say.
+`simulation`: recorded blocks replayed on more workers. `report`: HTML, Markdown, LaTeX.
+
+A comparison is a folder beside the runs, made by ``daskpar compare``::
+
+    RUNS/compare-NAME-20260101T120000-1a2b/
+      comparison.json    what was compared, and all that follows from the timings; replaced after each round
+      timings.jsonl      a line a measurement, appended as it is made; never changed
+      report.html        written at the end, and again by `report.write_report`
+      results/VERSION-WORKERS/    the result of each version, until it was compared
+      logs/              what the processes printed
+
+``comparison.json`` (``"format": 1``)::
+
+    name, created, state ("running", "done", "failed"), recipe (as data), recipe_text, analysis
+    machine            fingerprint, cpu, cores, versions, threads (environment)
+    versions           list of {name, target, lines, launcher ("python", "mpi", "dask")}
+    workers            list of int; repeats, rounds_done, weak (bool)
+    reference          the version that results are compared with
+    agreement          list of {version, workers, result_hash, agrees, largest_ulp, differs (names), message}
+    ratios             list of {version, base, workers, ratio, low, high, significant, repeats}
+    scaling            list of {version, workers, seconds, low, high, speedup, efficiency, karp_flatt,
+                        oversubscribed}
+    fits               list of {version, law ("amdahl", "gustafson", "usl"), parameters, errors, residuals,
+                        aicc, chosen}
+    advice             list of {version, workers, low, high, share, text}
+    conclusion         list of sentences
+    blocks             {seconds, total_seconds, bytes, stage} of each block of one dask run (lists), or null
+    predictions        list of {workers, seconds, error, extrapolated, text}: dask on more workers, replayed
+    phases             list of {version, workers, startup, read, compute, gather, write, total} (medians)
+
+``timings.jsonl``: each line ``version, workers, cores_occupied, repeat, warmup (bool), seconds {startup,
+read, compute, gather, write, total}, peak_bytes, bytes_moved, result_hash, agrees, fingerprint``. Seconds of
+a version whose result differs are null: what is wrong has no time.
+"""

@@ -1,0 +1,79 @@
+"""What runs in a fresh process tree: one version, once.
+
+    python -m daskpar.comparison.child TARGET WORKERS BEGAN FOLDER  < input
+
+The input, a pickle, comes through a pipe from the process that started this one, and never from a disk. Rank
+0 of an MPI job gets it; other ranks find nothing. The result goes to FOLDER, an ``.npy`` file an array;
+``timing.json`` says how long each phase took.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pickle
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from daskpar.by_hand import Clock, Job
+
+DASK = "daskpar.comparison.with_dask:run"
+
+
+def main(target: str, workers: str, began: str, folder: str) -> None:
+    """Run one version and leave its result and its times."""
+    clock = Clock(float(began))
+    # Other ranks are not asked: some launchers never close their standard input.
+    sent = sys.stdin.buffer.read() if _rank() == 0 else b""
+    given: dict[str, Any] = pickle.loads(sent) if sent else {"record": None, "options": None}
+    notes = {"setup": given["setup"], "folder": folder} if target == DASK else {}
+    job = Job(given["record"], given["options"], int(workers), clock, notes)
+    module, _, name = target.partition(":")
+    result = getattr(importlib.import_module(module), name)(job)
+    if result is None:
+        return  # a rank other than 0
+    clock.phase("write")
+    layout = save(result, Path(folder))
+    found = {
+        "seconds": clock.stop(),
+        "variables": layout,
+        "cpu_seconds": _cpu_seconds(),
+        "dask_loaded": "dask" in sys.modules,
+        "threads": {key: value for key, value in os.environ.items() if key.endswith("_NUM_THREADS")},
+        **{key: value for key, value in job.notes.items() if key not in ("setup", "folder")},
+    }
+    (Path(folder) / "timing.json").write_text(json.dumps(found))
+
+
+def _rank() -> int:
+    """Return the number of this rank, as launchers tell it before MPI has begun; 0 without MPI."""
+    names = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+    return int(next((os.environ[name] for name in names if name in os.environ), 0))
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def save(result: Any, folder: Path) -> dict[str, Any]:
+    """Write every variable of a result; return file and dimensions of each."""
+    if hasattr(result, "data_vars"):
+        result = {str(name): (one.dims, one.values) for name, one in result.data_vars.items()}
+    layout = {}
+    for number, name in enumerate(sorted(result)):
+        dims, array = result[name]
+        file = f"{number:04d}.npy"
+        np.save(folder / file, np.asarray(array), allow_pickle=False)
+        layout[name] = {"file": file, "dims": list(map(str, dims))}
+    return layout
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

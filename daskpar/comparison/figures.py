@@ -1,0 +1,148 @@
+"""The figures of a comparison, in Bokeh: times, speed-up, efficiency, phases, blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from bokeh.layouts import gridplot
+from bokeh.models import ColumnDataSource, FactorRange
+from bokeh.models.annotations import Whisker
+from bokeh.palettes import Colorblind8
+from bokeh.plotting import figure
+
+from daskpar.by_hand import PHASES
+from daskpar.comparison.laws import LAWS
+
+SAMPLES = 100  # of a curve
+
+
+def layout(data: Mapping[str, Any]) -> Any:
+    """Return all figures that there is something to show in.
+
+    Parameters
+    ----------
+    data : mapping
+        ``comparison.json``.
+    """
+    shown = [times(data), speedup(data), efficiency(data), phases(data), blocks(data)]
+    return gridplot([one for one in shown if one is not None], ncols=2, toolbar_location=None)
+
+
+def colours(data: Mapping[str, Any]) -> dict[str, str]:
+    """Return a colour for each version, also to readers who see few."""
+    names = [one["name"] for one in data["versions"]]
+    return {name: Colorblind8[number % 8] for number, name in enumerate(names)}
+
+
+def times(data: Mapping[str, Any]) -> Any:
+    """Return the median times of the work, with their 95 % intervals."""
+    points = data["scaling"]
+    if not points:
+        return None
+    plot = _figure(title="Work: first block to last partial (median, 95 %)")
+    plot.xaxis.axis_label, plot.yaxis.axis_label = "workers", "seconds"
+    _whiskers(plot, data)
+    for name, mine in _by_version(points).items():
+        _series(plot, name, colours(data)[name], mine, "seconds")
+    plot.y_range.start = 0
+    return plot
+
+
+def _figure(title: str, **more: Any) -> Any:
+    make: Any = figure
+    return make(title=title, width=520, height=340, toolbar_location=None, **more)
+
+
+def _whiskers(plot: Any, data: Mapping[str, Any]) -> None:
+    for name, mine in _by_version(data["scaling"]).items():
+        source = ColumnDataSource({key: [one[key] for one in mine] for key in ("workers", "low", "high")})
+        bars = Whisker(
+            base="workers", lower="low", upper="high", source=source, line_color=colours(data)[name]
+        )
+        plot.add_layout(bars)
+
+
+def speedup(data: Mapping[str, Any]) -> Any:
+    """Return the speed-up of each version, with the law that was chosen."""
+    points = [one for one in data["scaling"] if one["speedup"] is not None]
+    if not points:
+        return None
+    plot = _figure(title="Speed-up over the serial time")
+    plot.xaxis.axis_label, plot.yaxis.axis_label = "workers", "speed-up"
+    most = max(one["workers"] for one in points)
+    plot.line([1, most], [1, most], line_dash="dotted", color="grey", legend_label="ideal")
+    for name, mine in _by_version(points).items():
+        _series(plot, name, colours(data)[name], mine, "speedup", line=False)
+    base = {one["version"]: one for one in points if one["workers"] == 1}
+    for fit in data["fits"]:
+        if fit["chosen"] and fit["version"] in base:
+            n = np.linspace(1, most, SAMPLES)
+            law = LAWS[fit["law"]][0](n, *list(fit["parameters"].values())[1:])
+            start = base[fit["version"]]["seconds"] * base[fit["version"]]["speedup"]
+            plot.line(n, law * start / fit["parameters"]["seconds"], color=colours(data)[fit["version"]])
+    plot.legend.location = "top_left"
+    return plot
+
+
+def efficiency(data: Mapping[str, Any]) -> Any:
+    """Return the share of each worker that is used."""
+    points = [one for one in data["scaling"] if one["efficiency"] is not None]
+    if not points:
+        return None
+    plot = _figure(title="Efficiency (hollow: more workers than physical cores)")
+    plot.xaxis.axis_label, plot.yaxis.axis_label = "workers", "efficiency"
+    for name, mine in _by_version(points).items():
+        _series(plot, name, colours(data)[name], mine, "efficiency")
+    plot.y_range.start = 0
+    return plot
+
+
+def phases(data: Mapping[str, Any]) -> Any:
+    """Return where the time goes: a bar for each version and number of workers."""
+    if not data["phases"]:
+        return None
+    factors = [(one["version"], str(one["workers"])) for one in data["phases"]]
+    source = {"cell": factors, **{name: [one[name] for one in data["phases"]] for name in PHASES}}
+    bars: Any = FactorRange
+    plot = _figure(title="Phases (median seconds)", y_range=bars(*factors[::-1]))
+    plot.hbar_stack(
+        list(PHASES), y="cell", height=0.8, color=Colorblind8[: len(PHASES)], source=source,
+        legend_label=list(PHASES),
+    )  # fmt: skip
+    plot.legend.location = "bottom_right"
+    plot.xaxis.axis_label = "seconds"
+    return plot
+
+
+def blocks(data: Mapping[str, Any]) -> Any:
+    """Return how long the blocks of the dask run took, in the order in which they ended."""
+    known = data.get("blocks")
+    if not known or not known["seconds"]:
+        return None
+    plot = _figure(title="Blocks of the dask run: computing, and with storing")
+    plot.xaxis.axis_label, plot.yaxis.axis_label = "block, in the order of their ends", "seconds"
+    order = list(range(len(known["seconds"])))
+    plot.scatter(order, known["total_seconds"], color=Colorblind8[5], size=4, legend_label="with storing")
+    plot.scatter(order, known["seconds"], color=Colorblind8[0], size=4, legend_label="computing")
+    plot.y_range.start = 0
+    return plot
+
+
+def _by_version(points: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for point in sorted(points, key=lambda one: int(one["workers"])):
+        found.setdefault(point["version"], []).append(point)
+    return found
+
+
+def _series(
+    plot: Any, name: str, colour: str, mine: Sequence[Mapping[str, Any]], what: str, *, line: bool = True
+) -> None:
+    """Draw one version; hollow where there were more workers than cores."""
+    x, y = [one["workers"] for one in mine], [one[what] for one in mine]
+    if line:
+        plot.line(x, y, color=colour, legend_label=name)
+    fill = ["white" if one["oversubscribed"] else colour for one in mine]
+    plot.scatter(x, y, size=8, line_color=colour, fill_color=fill, legend_label=name)

@@ -1,0 +1,260 @@
+"""One version, once, in a fresh process tree: started, fed, watched, and ended whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import xarray as xr
+
+from daskpar.by_hand import cores_occupied, is_mpi
+from daskpar.comparison.child import DASK
+from daskpar.dataset_store import result_hash
+from daskpar.errors import ClusterError
+from daskpar.provenance import numba_cache_dir, thread_environment
+
+LOOK_EVERY = 0.1  # seconds between looks at the memory of the tree
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of an analysis: its name, and ``module:function``."""
+
+    name: str
+    target: str
+
+    @property
+    def launcher(self) -> str:
+        """How it is started: ``dask``, ``mpi`` or ``python``."""
+        return "dask" if self.target == DASK else "mpi" if is_mpi(self.target) else "python"
+
+    def cores(self, workers: int) -> int:
+        """Return the cores that a batch system sets aside for so many workers."""
+        return cores_occupied(self.name, self.target, workers)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one start of a version gave.
+
+    Attributes
+    ----------
+    seconds : dict
+        Of each phase, and ``total``.
+    result : xarray.Dataset
+        Mapped from its files.
+    result_hash : str
+        Of it.
+    peak_bytes : int or None
+        Where the memory was watched.
+    notes : dict
+        What the version said of itself.
+    """
+
+    seconds: dict[str, float]
+    result: xr.Dataset
+    result_hash: str
+    peak_bytes: int | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """How versions are started.
+
+    Attributes
+    ----------
+    given : mapping
+        ``record``, ``options`` and ``setup``: what they compute.
+    path : tuple of str
+        Folders to import the user's modules from.
+    time_limit : float
+        Seconds after which a version is ended.
+    """
+
+    given: Mapping[str, Any]
+    path: tuple[str, ...] = ()
+    time_limit: float = 3600.0
+
+    def measure(self, version: Version, workers: int, folder: Path, *, watch: bool = False) -> Measured:
+        """Start a version and return what it measured; its result lies in `folder`.
+
+        Raises
+        ------
+        daskpar.errors.ClusterError
+            It failed or took too long; with the end of what it printed.
+        """
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        given = dict(self.given) if version.launcher == "dask" else {**self.given, "setup": None}
+        sent = pickle.dumps(given)
+        command = [*_prefix(version, workers), "-m", "daskpar.comparison.child", version.target, str(workers)]
+        command += [repr(time.monotonic()), str(folder)]
+        with _process(command, self._environment(), folder) as process, _memory(process, watch) as peak:
+            _feed(process, sent)
+            try:
+                code = process.wait(self.time_limit)
+            except subprocess.TimeoutExpired:
+                todo = "give it longer, or less to do"
+                raise ClusterError(f"{version.name} took more than {self.time_limit:g} s", todo) from None
+        path = folder / "timing.json"
+        if code != 0 or not path.is_file():
+            text = (folder / "stderr.txt").read_text(errors="replace").strip()[-1500:]
+            raise ClusterError(f"{version.name} failed with exit code {code}: {text}", "see its log")
+        return _measured(json.loads(path.read_text()), folder, peak[0] or None)
+
+    def _environment(self) -> dict[str, str]:
+        before = filter(None, [os.environ.get("PYTHONPATH")])
+        return {
+            **os.environ,
+            **thread_environment(1),
+            "NUMBA_CACHE_DIR": str(numba_cache_dir()),
+            "PYTHONPATH": os.pathsep.join([*self.path, *before]),
+        }
+
+
+def _measured(found: dict[str, Any], folder: Path, peak: int | None) -> Measured:
+    variables = {
+        name: (entry["dims"], np.load(folder / entry["file"], mmap_mode="r", allow_pickle=False))
+        for name, entry in found.pop("variables").items()
+    }
+    result = xr.Dataset(variables)
+    return Measured(found.pop("seconds"), result, result_hash(result), peak, found)
+
+
+def _prefix(version: Version, workers: int) -> list[str]:
+    if version.launcher != "mpi":
+        return [sys.executable]
+    ranks = str(version.cores(workers))
+    return [*mpi_command(), "-n", ranks, sys.executable, "-m", "mpi4py"]
+
+
+def mpi_command() -> list[str]:
+    """Return the command that starts MPI ranks: ``DASKPAR_MPIEXEC``, else the environment's ``mpiexec``.
+
+    Raises
+    ------
+    daskpar.errors.ClusterError
+        There is none.
+    """
+    chosen = shlex.split(os.environ.get("DASKPAR_MPIEXEC", ""))
+    if chosen:
+        return chosen
+    found = shutil.which("mpiexec", path=Path(sys.executable).parent) or shutil.which("mpiexec")
+    if found is None:
+        raise ClusterError(
+            "there is no mpiexec",
+            "load the site's MPI, install daskpar[mpi] and an MPI, or set DASKPAR_MPIEXEC",
+        )
+    return [found]
+
+
+@contextmanager
+def termination_raises() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that the processes of a version do not outlive this one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: Any) -> None:
+        sys.exit(143)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _process(
+    command: list[str], environment: dict[str, str], folder: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process in a session of its own; at the end nothing of its tree is left."""
+    with open(folder / "stdout.txt", "wb") as out, open(folder / "stderr.txt", "wb") as err:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=out, stderr=err, env=environment, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    tree = _tree(process.pid) if process.poll() is None else []
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it ended by itself, and all its children with it
+    for one in tree:
+        try:
+            one.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait()
+
+
+def _tree(pid: int) -> list[Any]:
+    try:
+        whole = psutil.Process(pid)
+        return [whole, *whole.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _feed(process: subprocess.Popen[bytes], sent: bytes) -> None:
+    """Write the input; a version that ended before it was read says why itself."""
+    pipe: Any = process.stdin
+    try:
+        pipe.write(sent)
+        pipe.close()
+    except BrokenPipeError:
+        return
+
+
+@contextmanager
+def _memory(process: subprocess.Popen[bytes], watch: bool) -> Iterator[list[int]]:
+    """Yield a list of one number: the most memory that the tree has had, if it is watched."""
+    peak, over = [0], threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_EVERY):
+            peak[0] = max(peak[0], sum(_proportional_bytes(one.pid) for one in _tree(process.pid)))
+
+    thread = threading.Thread(target=look, name="daskpar-memory", daemon=True)
+    if watch:
+        thread.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        if watch:
+            thread.join()
+
+
+def _proportional_bytes(pid: int) -> int:
+    """Return the memory of a process, a page shared by n processes counted as 1/n."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            return sum(int(line.split()[1]) << 10 for line in file if line.startswith("Pss:"))
+    except (OSError, ValueError):  # it ended, or there is no such file here
+        try:
+            return int(psutil.Process(pid).memory_info().rss)
+        except psutil.Error:
+            return 0

@@ -1,0 +1,171 @@
+"""Speed-up, efficiency, the serial share by Karp and Flatt, and how many workers are worth it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from daskpar.comparison.laws import LAWS, Fit, fits
+from daskpar.comparison.ratios import median_interval, times
+from daskpar.comparison.timing import Timing, counted
+from daskpar.settings.cores import available_cores
+
+SHARE = 0.7  # of a worker that is worth having
+MOST = 4096  # workers that advice looks at
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one version reaches with one number of workers.
+
+    Attributes
+    ----------
+    version : str
+    workers : int
+    seconds, low, high : float
+        Median of the work and its 95 % interval.
+    speedup, efficiency : float or None
+        Over the serial version where it was measured, else over the version's own time with one worker.
+    karp_flatt : float or None
+        Serial share that explains the speed-up (Karp & Flatt 1990).
+    oversubscribed : bool
+        More workers than physical cores: not part of fits and advice.
+    """
+
+    version: str
+    workers: int
+    seconds: float
+    low: float
+    high: float
+    speedup: float | None
+    efficiency: float | None
+    karp_flatt: float | None
+    oversubscribed: bool
+
+    def data(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+
+def physical_cores() -> int:
+    """Count the physical cores that this process may use: two threads of one core are one."""
+    seen = set()
+    for cpu in os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ():
+        folder = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+        try:
+            seen.add((folder / "physical_package_id").read_text() + (folder / "core_id").read_text())
+        except OSError:
+            seen.add(str(cpu))
+    return max(1, min(available_cores(), len(seen) or available_cores()))
+
+
+def points(timings: Sequence[Timing], *, weak: bool, cores: int) -> list[Point]:
+    """Return what each version reaches with each number of workers.
+
+    Parameters
+    ----------
+    timings : sequence of Timing
+    weak : bool
+        Whether the problem grew with the workers.
+    cores : int
+        Physical ones.
+    """
+    good = counted(timings)
+    serial = times(good, "serial", 1)
+    found = []
+    for version, n in sorted({(one.version, one.workers) for one in good}):
+        own = times(good, version, 1)
+        base = list((serial or own).values())
+        middle = median_interval(list(times(good, version, n).values()))
+        speedup = float(np.median(base)) / middle.value * (n if weak else 1) if base else None
+        found.append(
+            Point(
+                version, n, middle.value, middle.low, middle.high, speedup,
+                speedup / n if speedup is not None else None, karp_flatt(speedup, n), n > cores,
+            )
+        )  # fmt: skip
+    return found
+
+
+def karp_flatt(speedup: float | None, workers: int) -> float | None:
+    """Return the serial share that a speed-up means; None for one worker."""
+    if speedup is None or workers < 2:
+        return None
+    return (1.0 / speedup - 1.0 / workers) / (1.0 - 1.0 / workers)
+
+
+def version_fits(timings: Sequence[Timing], version: str, *, weak: bool, cores: int) -> list[Fit]:
+    """Fit all laws to a version, without points that have more workers than there are physical cores."""
+    good = [one for one in counted(timings) if one.version == version and one.workers <= cores]
+    return fits([one.workers for one in good], [one.work for one in good], weak=weak)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """How many workers are worth having: the count where efficiency falls below a share, with an interval.
+
+    Attributes
+    ----------
+    version : str
+    workers, low, high : int
+        And the 95 % interval; all equal where no law was fitted.
+    share : float
+        The efficiency asked for.
+    text : str
+        The advice in a sentence.
+    """
+
+    version: str
+    workers: int
+    low: int
+    high: int
+    share: float
+    text: str
+
+    def data(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+
+def advice(reached: Sequence[Point], fitted: Sequence[Fit], share: float = SHARE) -> Advice | None:
+    """Say how many workers are worth having; None where nothing is known.
+
+    Parameters
+    ----------
+    reached : sequence of Point
+        Of one version.
+    fitted : sequence of Fit
+        Of the same version.
+    share : float
+        Efficiency below which a worker is not worth having.
+    """
+    usable = [point for point in reached if not point.oversubscribed and point.efficiency is not None]
+    if not usable:
+        return None
+    name, most = usable[0].version, max(point.workers for point in usable)
+    law = next((one for one in fitted if one.chosen), None)
+    if law is None:
+        good = [point.workers for point in usable if (point.efficiency or 0.0) >= share]
+        best = max(good, default=1)
+        more = " or more: that was the largest count measured" if best == most else ""
+        text = f"{name}: {best} worker{'s' * (best > 1)}{more}, at an efficiency of {share:.0%}"
+        return Advice(name, best, best, best, share, text)
+    best = last_worthwhile(law, share)
+    drawn = sorted(last_worthwhile(Fit(**{**vars(law), "parameters": one}), share) for one in law.draws())
+    low, high = drawn[int(0.025 * len(drawn))], drawn[int(0.975 * len(drawn))]
+    shown = f"{best}" if best < MOST else f"more than {MOST}"
+    beyond = f"; beyond {most}, extrapolated by the law {law.law!r}" if max(best, high) > most else ""
+    text = f"{name}: up to {shown} workers (95 %: {low} to {high}) keep {share:.0%} of a worker each{beyond}"
+    return Advice(name, best, low, high, share, text)
+
+
+def last_worthwhile(law: Fit, share: float) -> int:
+    """Return the largest number of workers whose efficiency is at least a share."""
+    n = np.arange(1, MOST + 1, dtype=np.float64)
+    below = np.flatnonzero(LAWS[law.law][0](n, *list(law.parameters.values())[1:]) / n < share)
+    return MOST if below.size == 0 else max(1, int(below[0]))

@@ -1,0 +1,162 @@
+"""What follows from the timings of a comparison, as data and in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from daskpar.by_hand import PHASES
+from daskpar.comparison.ratios import Ratio, all_ratios
+from daskpar.comparison.scaling import advice, physical_cores, points, version_fits
+from daskpar.comparison.simulation import predict, recorded, worth_it
+from daskpar.comparison.timing import Timing, counted
+
+MORE_WORKERS = (4, 8, 16, 32, 64)
+CPU_BOUND, IO_BOUND = 0.8, 0.5  # share of the time that a serial version computes
+HARDLY, WELL = 1.2, 0.75  # speed-up that is none; speed-up of a worker that is good
+
+
+def summarised(described: Mapping[str, Any], timings: Sequence[Timing]) -> dict[str, Any]:
+    """Return everything in ``comparison.json`` that follows from the timings."""
+    weak, names = bool(described["weak"]), [one["name"] for one in described["versions"]]
+    cores = int(described.get("physical_cores") or physical_cores())
+    ratios = all_ratios(timings, "dask" if "dask" in names else described["reference"])
+    reached = points(timings, weak=weak, cores=cores)
+    fitted = {name: version_fits(timings, name, weak=weak, cores=cores) for name in names}
+    found = [
+        advice([point for point in reached if point.version == name], fitted[name])
+        for name in names
+        if name != "serial"
+    ]
+    return {
+        "physical_cores": cores,
+        "ratios": [{**vars(one), "significant": one.significant} for one in ratios],
+        "scaling": [point.data() for point in reached],
+        "fits": [{"version": name, **one.data()} for name in names for one in fitted[name]],
+        "advice": [one.data() for one in found if one is not None],
+        "phases": phases(timings),
+        "conclusion": conclusion(described, timings, ratios),
+        "predictions": predictions(described, timings, cores),
+    }
+
+
+def predictions(described: Mapping[str, Any], timings: Sequence[Timing], cores: int) -> list[dict[str, Any]]:
+    """Return what dask would take on more workers, from the blocks of the recorded run."""
+    blocks = described.get("blocks")
+    dask = [one for one in counted(timings) if one.version == "dask" and one.workers <= cores]
+    if not blocks or not blocks["seconds"] or not dask or described["weak"]:
+        return []
+    measured = {n: seconds for n, seconds in _medians(dask, "dask").items() if n <= cores}
+    startup = float(np.median([(one.seconds or {}).get("startup", 0.0) for one in dask]))
+    recording = recorded(blocks, measured, startup)
+    wanted = sorted({*measured, *MORE_WORKERS})
+    found = predict(recording, wanted, measured)
+    return [{**vars(one), "text": text} for one, text in zip(found, worth_it(found), strict=True)]
+
+
+def phases(timings: Sequence[Timing]) -> list[dict[str, Any]]:
+    """Return the median seconds of each phase, for each version and number of workers."""
+    good = counted(timings)
+    found = []
+    for version, workers in sorted({(one.version, one.workers) for one in good}):
+        mine = [one for one in good if (one.version, one.workers) == (version, workers)]
+        medians = {
+            name: float(np.median([(one.seconds or {}).get(name, 0.0) for one in mine]))
+            for name in (*PHASES, "total")
+        }
+        peaks = [one.peak_bytes for one in mine if one.peak_bytes]
+        moved = [one.bytes_moved for one in mine if one.bytes_moved is not None]
+        found.append(
+            {
+                "version": version,
+                "workers": workers,
+                "cores_occupied": mine[0].cores_occupied,
+                **medians,
+                "peak_bytes": max(peaks, default=None),
+                "bytes_moved": max(moved, default=None),
+            }
+        )
+    return found
+
+
+def conclusion(described: Mapping[str, Any], timings: Sequence[Timing], ratios: Sequence[Ratio]) -> list[str]:
+    """Return what the comparison says, in sentences."""
+    said = [_agreement_sentence(described), *map(ratio_sentence, ratios)]
+    return [*filter(None, said), *_lock_sentences(timings), *_bound_sentences(timings)]
+
+
+def _agreement_sentence(described: Mapping[str, Any]) -> str:
+    wrong = sorted({one["version"] for one in described["agreement"] if not one["agrees"]})
+    if wrong:
+        return (
+            f"WRONG: {', '.join(wrong)} did not give the result of {described['reference']}; "
+            "no time is shown for what is wrong."
+        )
+    return "All versions gave the same result, bit for bit." if described["agreement"] else ""
+
+
+def ratio_sentence(ratio: Ratio) -> str:
+    """Return what a ratio of times says, and whether it says anything."""
+    with_workers = f"with {ratio.workers} worker{'s' * (ratio.workers > 1)}"
+    interval = f"{ratio.ratio:.2f} (95 %: {ratio.low:.2f} to {ratio.high:.2f}, {ratio.repeats} rounds)"
+    if not ratio.significant:
+        few = " with so few rounds" if ratio.repeats < 5 else ""
+        return (
+            f"{ratio.version} and {ratio.base} {with_workers}: the difference is not significant{few}; "
+            f"the ratio of times is {interval}."
+        )
+    word = "slower" if ratio.ratio > 1 else "faster"
+    percent = abs(ratio.ratio - 1) * 100
+    return f"{ratio.version} is {percent:.0f} % {word} than {ratio.base} {with_workers}: {interval}."
+
+
+def _medians(timings: Sequence[Timing], version: str) -> dict[int, float]:
+    found: dict[int, list[float]] = {}
+    for one in counted(timings):
+        if one.version == version:
+            found.setdefault(one.workers, []).append(one.work)
+    return {workers: float(np.median(values)) for workers, values in found.items()}
+
+
+def _lock_sentences(timings: Sequence[Timing]) -> list[str]:
+    """Say whether threads held each other up: whether the interpreter's lock was held."""
+    threads, processes = _medians(timings, "threads"), _medians(timings, "multiprocessing")
+    serial = _medians(timings, "serial").get(1) or threads.get(1)
+    both = sorted(n for n in threads.keys() & processes.keys() if 1 < n <= physical_cores())
+    if not both or serial is None:
+        return []
+    n = both[-1]
+    with_threads, with_processes = serial / threads[n], serial / processes[n]
+    if with_threads < HARDLY and with_processes > WELL * n:
+        return [
+            f"{n} threads were {with_threads:.1f} times as fast as one, {n} processes {with_processes:.1f} "
+            "times: the interpreter's lock was held. Use processes (cores: 1 a worker)."
+        ]
+    if with_threads > WELL * n:
+        return [
+            f"{n} threads were {with_threads:.1f} times as fast as one: the interpreter's lock was not in "
+            "the way. Several cores a worker then share its memory at no cost."
+        ]
+    return []
+
+
+def _bound_sentences(timings: Sequence[Timing]) -> list[str]:
+    """Say whether the work waits for something else than the processor."""
+    known = [
+        one.cpu_seconds / one.seconds["total"]
+        for one in counted(timings)
+        if one.version == "serial" and one.cpu_seconds is not None and one.seconds
+    ]
+    if not known:
+        return []
+    share = float(np.median(known))
+    if share >= CPU_BOUND:
+        return [f"The work is CPU-bound: the serial version computes {share:.0%} of its time."]
+    if share <= IO_BOUND:
+        return [
+            f"The work waits: the serial version computes only {share:.0%} of its time. More threads than "
+            "cores, or asyncio, will help; more processors will not."
+        ]
+    return [f"The serial version computes {share:.0%} of its time, and waits for the rest."]

@@ -1,0 +1,109 @@
+"""The version to compare by-hand ones with: a run of the recipe as ``daskpar run`` does it, with a ledger."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask
+import numpy as np
+
+from daskpar.analysis import load_analysis
+from daskpar.by_hand import Job, Variables
+from daskpar.clusters import open_client
+from daskpar.dataset_store import bands
+from daskpar.execution import Execution
+from daskpar.journal import Journal
+from daskpar.preparation import Prepared
+from daskpar.rundir import EMPTY_STATE, RunDirectory
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from daskpar.profile import Profile
+    from daskpar.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run needs besides record and options."""
+
+    recipe: Recipe
+    profile: Profile
+    analysis: str
+    allow_code: bool
+
+
+def run(job: Job) -> Variables:
+    """Run the recipe's graph on workers of the profile.
+
+    Building the graph counts as computing. Workers import the analysis while they start, as those of by-hand
+    versions do.
+    """
+    setup: Setup = job.notes["setup"]
+    prepared = _prepared(job, setup)
+    prepared.build()  # imports what the builder imports
+    job.clock.phase("compute")
+    journal = Journal(prepared.run, {**EMPTY_STATE, "name": prepared.run.name})
+    execution = Execution(prepared, journal)
+    job.clock.phase("startup")
+    with ExitStack() as stack:
+        stack.enter_context(journal.kept())
+        client = stack.enter_context(open_client(_profile(setup.profile, job.workers)))
+        client.wait_for_workers(job.workers)
+        client.run(_load, [name for name in sys.modules if name.startswith("daskpar.analyses.")])
+        job.clock.phase("compute")
+        dataset = execution.run(client)
+        job.clock.phase("gather")
+        found = _gathered(dataset)
+        job.clock.phase("startup")  # its end: the workers are sent home
+    job.notes["blocks"] = _blocks(prepared.run)
+    return found
+
+
+def _prepared(job: Job, setup: Setup) -> Prepared:
+    run = RunDirectory(Path(job.notes["folder"]) / "run")
+    for folder in (run.ledger, run.logs):
+        folder.mkdir(parents=True)
+    analysis = load_analysis(setup.analysis, setup.allow_code)
+    return Prepared(
+        run, setup.recipe, setup.profile, analysis, job.options, job.record, run.path / "results", False
+    )
+
+
+def _profile(profile: Any, workers: int) -> Any:
+    changes = {"workers": workers, "cores": 1, "dashboard": False}
+    return profile.model_copy(update={k: v for k, v in changes.items() if k in type(profile).model_fields})
+
+
+def _load(names: list[str]) -> None:
+    for name in names:
+        importlib.import_module(name)
+
+
+def _gathered(dataset: xr.Dataset) -> Variables:
+    with dask.config.set(scheduler="synchronous"):
+        variables = dataset.data_vars.items()
+        return {str(name): (tuple(map(str, one.dims)), _joined(one.data)) for name, one in variables}
+
+
+def _joined(data: Any) -> Any:
+    parts = list(bands(data))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _blocks(run: RunDirectory) -> dict[str, list[Any]]:
+    """Return seconds, bytes and stage of every block, for replaying them on more workers."""
+    stage, found = "", {"seconds": [], "total_seconds": [], "bytes": [], "stage": []}  # type: ignore[var-annotated]
+    for event, _ in run.events():
+        if event["event"] == "stage":
+            stage = event["name"]
+        elif event["event"] == "block":
+            for name in ("seconds", "total_seconds", "bytes"):
+                found[name].append(event[name])
+            found["stage"].append(stage)
+    return found

@@ -1,0 +1,106 @@
+"""Versions with mpi4py under a real mpiexec: the bits of the dask version, on any number of ranks."""
+
+import numpy as np
+import pytest
+from by_hand_problems import (
+    MANY_BLOCKS,
+    PROBLEMS,
+    dask_result,
+    hash_of,
+    many_blocks_here,
+    prepared,
+    write_package,
+    write_small,
+)
+
+from daskpar.analysis import load_code
+from daskpar.by_hand import Job
+from daskpar.comparison.launch import Launcher, Version, mpi_command
+from daskpar.dataset_store import result_hash
+from daskpar.errors import ClusterError
+
+pytestmark = pytest.mark.mpi
+
+MUTANT = """
+from daskpar.analyses.pair_counts import with_mpi4py as real
+def run(job):
+    real.exchange = lambda slab, *rest: dict(slab)
+    return real.run(job)
+"""
+
+
+BAD = """
+from mpi4py.MPI import COMM_WORLD as world
+def run(job):
+    if world.rank == 1: raise ValueError("rank 1 has had enough")
+    world.barrier()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _mpi(monkeypatch):
+    pytest.importorskip("mpi4py", reason="mpi4py is not installed")
+    try:
+        mpi_command()
+    except ClusterError:
+        pytest.skip("MPI is not installed: no mpiexec")
+    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT", "1")
+    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+    monkeypatch.setenv("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A folder of modules that run versions with many small blocks; ``mutant`` skips a step."""
+    for analysis in ("map", "monte_carlo", "pair_counts", "image_stats"):
+        write_small(tmp_path, analysis, "mpi4py")
+    write_package(tmp_path, "mutant", with_mpi4py=MANY_BLOCKS + MUTANT)
+    many_blocks_here(monkeypatch)
+    return tmp_path
+
+
+def measured(problem, target, name, ranks, folder):
+    given = {"record": problem.record, "options": problem.options, "setup": None}
+    launcher = Launcher(given, (str(folder),), time_limit=120)
+    return launcher.measure(Version(name, target), ranks, folder / "result")
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 5])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_bits_of_dask(name, ranks, tmp_path, package):
+    problem = prepared(name, tmp_path / "scratch")
+    target = f"small_{problem.recipe.analysis}.with_mpi4py:run"
+    found = measured(problem, target, "mpi4py", ranks, package)
+    assert found.result_hash == result_hash(dask_result(problem))
+    assert found.notes["dask_loaded"] is False
+
+
+@pytest.mark.parametrize("name", ["monte_carlo", "monte_carlo in rounds"])
+def test_master_and_workers(name, tmp_path, package):
+    problem = prepared(name, tmp_path / "scratch")
+    found = measured(problem, "small_monte_carlo.with_mpi4py:run_pool", "mpi4py_pool", 2, package)
+    assert found.result_hash == result_hash(dask_result(problem))
+
+
+def test_boundary_points_cross_as_messages(tmp_path, package):
+    problem = prepared("pair_counts", tmp_path / "scratch")
+    found = measured(problem, "small_pair_counts.with_mpi4py:run", "mpi4py", 3, package)
+    points = 4000 * 5 * 8
+    assert 0 < found.notes["bytes_moved"] < 3 * points
+
+
+def test_a_skipped_boundary_exchange_is_caught(tmp_path, package):
+    problem = prepared("pair_counts", tmp_path / "scratch")
+    wanted = hash_of(load_code(problem.analysis.by_hand["serial"])(Job(problem.record, problem.options)))
+    found = measured(problem, "mutant.with_mpi4py:run", "mpi4py", 3, package)
+    assert found.result_hash != wanted
+    right = dask_result(problem)["npairs"].values
+    assert np.all(found.result["npairs"].values <= right)
+    assert found.result["npairs"].values.sum() < right.sum()
+
+
+def test_an_exception_on_one_rank_ends_the_job_with_its_text(tmp_path, package):
+    write_package(package, "bad", with_mpi4py=BAD)
+    problem = prepared("monte_carlo", tmp_path / "scratch")
+    with pytest.raises(ClusterError, match="rank 1 has had enough"):
+        measured(problem, "bad.with_mpi4py:run", "mpi4py", 2, package)

@@ -1,0 +1,232 @@
+"""Timings are records; only correct results have one; ratios say when they are not significant."""
+
+import dataclasses
+import html.parser
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from daskpar.by_hand import Clock, cores_occupied
+from daskpar.comparison.agreement import compare_results, difference
+from daskpar.comparison.ratios import Ratio, all_ratios, median_interval, ratio_interval
+from daskpar.comparison.summary import conclusion, ratio_sentence, summarised
+from daskpar.comparison.tables import escape, latex, markdown, rows
+from daskpar.comparison.timing import Timing, append, counted, machine, read, together
+from daskpar.dataset_store import result_hash
+from daskpar.errors import UsageError
+
+
+def timing(version, seconds, workers=1, repeat=1, **more):
+    spent = {"startup": 1.0, "read": 0.0, "compute": seconds, "gather": 0.0, "write": 0.0}
+    spent["total"] = sum(spent.values())
+    return Timing(version, workers, workers, repeat, spent, fingerprint="here", **more)
+
+
+def rounds(version, values, workers=1):
+    return [timing(version, value, workers, number) for number, value in enumerate(values, 1)]
+
+
+def test_a_timing_is_frozen_and_survives_its_file(tmp_path):
+    bad = Timing("bad", 1, 1, 1, None, agrees=False, fingerprint="here")
+    made = [timing("dask", 2.5, peak_bytes=10), bad]
+    append(tmp_path / "t.jsonl", made[:1])
+    append(tmp_path / "t.jsonl", made[1:])
+    assert read(tmp_path / "t.jsonl") == made
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made[0].repeat = 3
+    assert made[0].work == 2.5
+
+
+def test_unlike_machines_are_never_mixed(tmp_path):
+    other = dataclasses.replace(timing("dask", 1.0), fingerprint="there")
+    with pytest.raises(UsageError, match="unlike machines"):
+        together([timing("dask", 1.0)], [other])
+    append(tmp_path / "t.jsonl", [timing("dask", 1.0), other])
+    with pytest.raises(UsageError, match="unlike machines"):
+        read(tmp_path / "t.jsonl")
+    (tmp_path / "torn.jsonl").write_text('{"version": "da')
+    with pytest.raises(UsageError, match=r"torn\.jsonl:1:1"):
+        read(tmp_path / "torn.jsonl")
+
+
+def test_the_fingerprint_knows_packages_and_processor_not_the_name_of_the_host(monkeypatch):
+    here = machine()
+    assert "name" not in here
+    monkeypatch.setattr("platform.node", lambda: "elsewhere")
+    assert machine()["fingerprint"] == here["fingerprint"]
+    monkeypatch.setattr("daskpar.comparison.timing.versions", lambda: {"numpy": "0.1"})
+    assert machine()["fingerprint"] != here["fingerprint"]
+
+
+def test_what_is_wrong_does_not_count():
+    wrong = dataclasses.replace(timing("bad", 0.1), agrees=False)
+    warm = dataclasses.replace(timing("dask", 9.0), repeat=0)
+    assert counted([wrong, warm, timing("dask", 1.0)]) == [timing("dask", 1.0)]
+
+
+def test_a_clock_is_always_in_one_phase(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("daskpar.by_hand.time.monotonic", lambda: now[0])
+    clock = Clock(98.0)
+    for phase, spent in (("read", 2.0), ("compute", 5.0), ("startup", 1.0), ("compute", 3.0)):
+        clock.phase(phase)
+        now[0] += spent
+    assert clock.stop() == {
+        "startup": 3.0, "read": 2.0, "compute": 8.0, "gather": 0.0, "write": 0.0, "total": 13.0,
+    }  # fmt: skip
+
+
+def test_ranks_that_do_not_compute_are_counted():
+    target = "daskpar.analyses.monte_carlo.with_mpi4py:run_pool"
+    assert cores_occupied("mpi4py_pool", target, 4) == 5
+    assert cores_occupied("mpi4py", target, 4) == 4
+    assert cores_occupied("multiprocessing", "daskpar.analyses.map.with_multiprocessing:run", 4) == 4
+
+
+def test_intervals_hold_the_truth():
+    """The 95 % interval of a ratio of medians covers it in most of many experiments, and 1 where it is 1."""
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(100):
+        common = np.exp(0.2 * rng.standard_normal(15))  # rounds in which the whole machine was slow
+        one = 2.1 * common * np.exp(0.02 * rng.standard_normal(15))
+        other = 2.0 * common * np.exp(0.02 * rng.standard_normal(15))
+        found = ratio_interval(one, other)
+        inside += found.low <= 1.05 <= found.high
+    assert inside >= 88
+    assert median_interval([3.0]).width == 0
+    assert median_interval([1, 2, 3, 4, 100]).value == 3
+
+
+def test_significance_needs_rounds_and_a_difference():
+    near = [1, 1.1, 0.9, 1, 1.05]
+    same = all_ratios([*rounds("dask", near), *rounds("mpi4py", [1.02, 1, 1, 0.95, 1])], "dask")
+    slow = all_ratios([*rounds("dask", [2, 2.1, 2, 2.2, 2]), *rounds("mpi4py", [1, 1.1, 1, 1.1, 1])], "dask")
+    few = all_ratios([*rounds("dask", [2, 2]), *rounds("mpi4py", [1, 1])], "dask")
+    assert [one[0].significant for one in (same, slow, few)] == [False, True, False]
+    assert "not significant" in ratio_sentence(same[0])
+    assert "100 % slower than mpi4py" in ratio_sentence(slow[0])
+    assert "not significant with so few rounds" in ratio_sentence(few[0])
+    assert "5 % faster" in ratio_sentence(Ratio("dask", "mpi4py", 2, 0.95, 0.93, 0.97, 9))
+
+
+def test_agreement_is_by_hash_then_by_ulp():
+    one = xr.Dataset({"a": ("x", np.arange(4.0)), "n": ("x", np.arange(4))})
+    two = one.copy(deep=True)
+    assert compare_results("v", 1, one, result_hash(one), two, result_hash(two)).agrees
+    two["a"][3] = np.nextafter(3.0, 4)
+    found = compare_results("v", 2, two, result_hash(two), one, result_hash(one))
+    assert (found.agrees, found.largest_ulp, found.differs) == (False, 1.0, ("a (1 of 4 values)",))
+    assert found.text() == "v with 2 workers: DIFFERS in a (1 of 4 values)"
+    assert json.dumps(found.data(), allow_nan=False)
+    assert difference(np.arange(3), np.arange(3) + 1) == (3, np.inf)
+    assert difference(np.array([np.nan, 1]), np.array([np.nan, 1])) == (0, 0.0)
+    assert difference(np.array([np.nan]), np.array([1.0])) == (1, np.inf)
+    assert difference(np.zeros(3, "f4"), np.zeros(3)) == (3, np.inf)
+
+
+def test_the_hash_of_a_dataset_is_that_of_saving_it(tmp_path):
+    from daskpar.dataset_store import save
+
+    dataset = xr.Dataset({"a": ("x", np.array([-0.0, np.nan, 1])), "s": ((), np.array("word"))})
+    assert result_hash(dataset) == save(dataset, tmp_path / "saved")
+
+
+DESCRIBED = {
+    "name": "night_1", "analysis": "map", "created": "now", "state": "done", "weak": False, "rounds_done": 5,
+    "reference": "serial", "physical_cores": 4, "recipe_text": "name: <b>", "workers": [1, 2], "repeats": 5,
+    "versions": [
+        {"name": name, "target": f"m:{name}", "launcher": "python", "lines": 10}
+        for name in ("serial", "dask", "threads", "multiprocessing", "bad")
+    ],
+    "agreement": [
+        {"version": version, "workers": workers, "result_hash": "ab", "agrees": version != "bad",
+         "largest_ulp": 0.0, "differs": [] if version != "bad" else ["npairs (1 of 3 values)"], "message": ""}
+        for workers in (1, 2) for version in ("serial", "dask", "threads", "multiprocessing", "bad")
+        if (version, workers) != ("serial", 2)
+    ],
+    "machine": {"cpu": "a <fast> one", "cores": 4, "system": "Linux", "fingerprint": "here",
+                "versions": {"numpy": "2"}, "threads": {"OMP_NUM_THREADS": "1"}},
+    "blocks": {"seconds": [0.1, 0.2], "total_seconds": [0.1, 0.3], "bytes": [1, 2], "stage": ["a", "a"]},
+}  # fmt: skip
+
+
+@pytest.fixture
+def data():
+    """A comparison as its file holds it, made from times that are known."""
+    timings = [
+        *rounds("serial", [10, 10, 10.1, 9.9, 10]),
+        *rounds("dask", [10.4] * 5), *rounds("dask", [5.3] * 5, 2),
+        *rounds("threads", [10] * 5), *rounds("threads", [9.8] * 5, 2),
+        *rounds("multiprocessing", [10] * 5), *rounds("multiprocessing", [5.0] * 5, 2),
+    ]  # fmt: skip
+    return {**DESCRIBED, **summarised(DESCRIBED, timings)}
+
+
+def test_a_wrong_version_has_a_loud_row_and_no_time(data):
+    bad = [row for row in rows(data) if row["version"] == "bad"]
+    assert len(bad) == 2
+    for row in bad:
+        assert row["result"] == "DIFFERS"
+        assert np.isnan(row["seconds"])
+    assert data["conclusion"][0].startswith("WRONG: bad did not give the result of serial")
+    assert "bad" not in {one["version"] for one in data["scaling"]}
+
+
+def test_tables_for_papers(data):
+    lines = markdown(data).splitlines()
+    head = next(line for line in lines if line.startswith("| version"))
+    body = [line for line in lines if line.startswith("| ") and line != head]
+    assert len(body) == 9
+    assert {line.count("|") for line in body} == {head.count("|")}
+    text = latex(data)
+    assert text.count(r"\\") == 10
+    assert r"95 \% from" in text
+    assert escape("a_b & 5%") == r"a\_b \& 5\%"
+
+
+def test_held_locks_are_told(data, monkeypatch):
+    monkeypatch.setattr("daskpar.comparison.summary.physical_cores", lambda: 4)
+    timings = [*rounds("serial", [10.0] * 5), *rounds("threads", [9.8] * 5, 2)]
+    held = conclusion(DESCRIBED, [*timings, *rounds("multiprocessing", [5.2] * 5, 2)], [])
+    assert any("lock was held" in sentence for sentence in held)
+    free = [*rounds("serial", [10.0] * 5), *rounds("threads", [5.1] * 5, 2)]
+    released = conclusion(DESCRIBED, [*free, *rounds("multiprocessing", [5.2] * 5, 2)], [])
+    assert any("not in the way" in sentence for sentence in released)
+
+
+def fetched(text):
+    """What a browser would load for a page."""
+    found = []
+    parser = html.parser.HTMLParser()
+    parser.handle_starttag = lambda tag, pairs: found.extend(
+        value for name, value in pairs if name in ("src", "href") and value and not value.startswith("#")
+    )
+    parser.feed(text)
+    return found
+
+
+def test_the_report_needs_no_network(data, tmp_path):
+    from daskpar.comparison.report import write_report
+
+    (tmp_path / "comparison.json").write_text(json.dumps(data))
+    text = write_report(tmp_path).read_text()
+    assert "a &lt;fast&gt; one" in text
+    assert "name: &lt;b&gt;" in text
+    assert 'class="wrong"' in text
+    assert "not significant" in text or "slower" in text
+    assert fetched(text) == []
+    assert write_report(tmp_path, tmp_path / "t.md").read_text() == markdown(data)
+    assert write_report(tmp_path, tmp_path / "t.tex").read_text() == latex(data)
+    with pytest.raises(UsageError, match=r"choose \.html"):
+        write_report(tmp_path, "t.pdf")
+    with pytest.raises(UsageError, match="is no comparison"):
+        write_report(tmp_path / "nothing")
+
+
+def test_a_report_of_what_failed_is_still_one(tmp_path):
+    from daskpar.comparison import report
+
+    empty = {**DESCRIBED, "state": "failed", **summarised(DESCRIBED, [])}
+    assert "is failed" in report.html(empty)
