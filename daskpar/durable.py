@@ -67,11 +67,14 @@ class Stage:
         As `build` returns it.
     scratch : bool
         Only later stages need its results: the large ones are removed when the run is done.
+    then : tuple of str
+        Names of the stages that will or may follow, for ``daskpar plan``, which cannot look into them.
     """
 
     name: str
     collection: Any
     scratch: bool = False
+    then: tuple[str, ...] = ()
 
 
 def durable(function: Callable[..., Any], *args: Any, key: Any, label: str) -> Delayed:

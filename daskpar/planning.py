@@ -133,7 +133,7 @@ def _stage_plans(prepared: Prepared) -> tuple[StagePlan, ...]:
     stages: Any = built
     first = next(stages)
     stages.close()
-    return (_exact(first, prepared), StagePlan("later", exact=False))
+    return (_exact(first, prepared), *(StagePlan(name, exact=False) for name in first.then))
 
 
 def _exact(stage: Stage, prepared: Prepared) -> StagePlan:

@@ -143,7 +143,8 @@ def build(
     work = MapWork(function, options.on_error, options.retries)
     items = [shown(item) for item in record]
     blocks = block_nodes(work, record, range(len(record)), options.items_per_block)
-    dataset = yield Stage("items", collect(_dataset, blocks, items, options.on_error))
+    then = ("failed items once more",) if options.rounds > 1 else ()
+    dataset = yield Stage("items", collect(_dataset, blocks, items, options.on_error), then=then)
     for attempt in range(2, options.rounds + 1):
         failed = np.flatnonzero(dataset["error"].values != "").tolist() if "error" in dataset else []
         if not failed:

@@ -132,15 +132,17 @@ def stages(plan: Plan, keep: Callable[[Delayed], Delayed] = lambda node: node) -
     For exact quantiles, stages follow that draw the samples once more.
     """
     graph = Graph(plan, keep)
+    after = ("exact quantiles",) if plan.how.exact and plan.how.quantiles else ()
     if not plan.in_rounds:
-        yield Stage("batches", graph.result(plan))
+        yield Stage("batches", graph.result(plan), then=after)
         yield from _exact(graph, plan)
         return
     started = time.monotonic()
     for end in round_ends(plan.sampling.n_batches):
         shorter = plan.until(end)
         reason = "n_samples" if end == plan.sampling.n_batches else ""
-        found: xr.Dataset = yield Stage(f"batches 0-{end - 1}", graph.result(shorter))
+        then = ("more batches, until the answer is precise enough", "result", *after)
+        found: xr.Dataset = yield Stage(f"batches 0-{end - 1}", graph.result(shorter), then=then)
         if plan.target_error is not None and reached(plan, found):
             reason = "target_error"
         elif plan.max_time is not None and time.monotonic() - started >= plan.max_time:

@@ -47,7 +47,7 @@ def _in_stages(
     nodes = staging_nodes(FileBands(frames), row_bands(frames), durably=True)
     name = "staging" if frames is record else "aligning"
     parts = delayed(_handles, pure=False)(nodes, dask_key_name="staged-parts")
-    decoded = yield Stage(name, parts, scratch=True)
+    decoded = yield Stage(name, parts, scratch=True, then=("combining",))
     yield Stage("combining", result(record, options, decoded.attrs["parts"]))
 
 

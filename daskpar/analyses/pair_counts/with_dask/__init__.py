@@ -50,7 +50,7 @@ def build(record: PairRecord, options: PairCountsOptions) -> Generator[Stage, xr
         work = Correlation(data, randoms, how)
         counts = dict(work.counts())
     plans = [count.plan(MOST_BLOCKS) for count in counts.values()]
-    planned = yield Stage("cells", collect(_planned, plans, list(counts)))
+    planned = yield Stage("cells", collect(_planned, plans, list(counts)), then=("counts",))
     numbers = {name: max(1, int(planned[f"{name}_blocks"])) for name in counts}
     blocks = {name: count.blocks(MOST_BLOCKS, numbers[name]) for name, count in counts.items()}
     if options.estimator is None:
