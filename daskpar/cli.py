@@ -205,12 +205,9 @@ def submit(
 app.command("list")(cli_runs.list_)
 for verb in (
     cli_runs.status, cli_runs.logs, cli_runs.cancel, cli_runs.clean, cli_runs.doctor,
-    watching.dashboard, watching.report, cli_verify.verify, cli_verify.rerun,
+    watching.dashboard, watching.report, cli_verify.verify, cli_verify.rerun, compare,
 ):  # fmt: skip
     app.command()(verb)
-
-
-app.command()(compare)
 
 
 def _replay(what: str, block: str, runs: Path | None) -> None:
