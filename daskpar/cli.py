@@ -210,9 +210,6 @@ for verb in (
     app.command()(verb)
 
 
-app.command()(compare)
-
-
 def _replay(what: str, block: str, runs: Path | None) -> None:
     from daskpar.preparation import reopen
     from daskpar.replay import replay
