@@ -22,6 +22,7 @@ _PUBLIC = {
     "run": "daskpar.driver",
     "simulate": "daskpar.analyses.monte_carlo.notebook",
     "submit": "daskpar.submission",
+    "wcs": "daskpar.analyses.image_stats.with_dask",
 }
 
 __all__ = [
@@ -40,10 +41,11 @@ __all__ = [
     "run",
     "simulate",
     "submit",
+    "wcs",
 ]
 
 if TYPE_CHECKING:
-    from daskpar.analyses.image_stats.with_dask import combine, frame_stats, open_stack
+    from daskpar.analyses.image_stats.with_dask import combine, frame_stats, open_stack, wcs
     from daskpar.analyses.map.with_dask import map
     from daskpar.analyses.monte_carlo.notebook import simulate
     from daskpar.analyses.pair_counts.with_dask import correlation, count_pairs

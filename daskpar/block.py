@@ -50,10 +50,11 @@ class BlockWork:
         stored = ledger.find(self.folder, durable.key) if self.again is not None and self.again() else None
         if stored is not None:
             return self._receipt(durable, stored, started, self._preview(load(stored)))
-        partial = as_partial(durable(*args, **kwargs), durable.label)
+        value = durable(*args, **kwargs)
+        partial = as_partial(value, durable.label)
         computed = time.time()
         stored = ledger.store(self.folder, durable.key, partial, cpu_kind() if self.per_cpu else "")
-        return self._receipt(durable, stored, started, self._preview(partial), computed - started)
+        return self._receipt(durable, stored, started, self._preview(value), computed - started)
 
     def _preview(self, partial: Any) -> Any:
         return limited_preview(self.preview, partial) if self.preview is not None else None

@@ -176,6 +176,8 @@ def _work(prepared: Prepared, journal: Journal, out_of_time: threading.Event) ->
         journal.write()
         if prepared.recipe.keep_ledger == "until_done":
             shutil.rmtree(prepared.run.ledger, ignore_errors=True)
+        else:
+            execution.remove_scratch()
 
 
 def _hand_over(prepared: Prepared, journal: Journal) -> None:
@@ -203,7 +205,6 @@ def _hand_over(prepared: Prepared, journal: Journal) -> None:
 
 def _write_outputs(prepared: Prepared, result_hash: str, started: str) -> list[Path]:
     record = prepared.run.record["provenance"]
-    prepared.output.mkdir(parents=True, exist_ok=True)
     return outputs.write_outputs(
         dataset_store.open_saved(prepared.run.dataset),
         prepared.recipe.outputs,

@@ -65,10 +65,13 @@ class Stage:
         For people: ``plan``, progress, events.
     collection : dask collection
         As `build` returns it.
+    scratch : bool
+        Only later stages need its results: the large ones are removed when the run is done.
     """
 
     name: str
     collection: Any
+    scratch: bool = False
 
 
 def durable(function: Callable[..., Any], *args: Any, key: Any, label: str) -> Delayed:

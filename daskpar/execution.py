@@ -23,7 +23,7 @@ import xarray as xr
 from distributed.scheduler import KilledWorker
 
 from daskpar import ledger
-from daskpar.block import BlockWork
+from daskpar.block import BlockWork, limited_preview
 from daskpar.clusters.plugins import CodeFirst, LogsToRun, MarkSecondStarts, started_before
 from daskpar.clusters.waves import Lost, computed, settle
 from daskpar.durable import Stage
@@ -31,12 +31,14 @@ from daskpar.durable_graph import DurableGraph, durable_graph
 from daskpar.errors import AnalysisError, ClusterError, DaskparError, Fault
 from daskpar.journal import Journal
 from daskpar.ledger import Stored
+from daskpar.stored_value import load
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from daskpar.preparation import Prepared
 
+MOST_RECOVERED = 5000  # blocks; a driver writes events every half second
 SETTLE = 10.0  # seconds that running blocks get where the driver has to stop
 FAILURES_BEFORE_STOP = 8  # distinct blocks; the rest of the work is saved before the run ends
 
@@ -58,6 +60,8 @@ class Execution:
         What the ledger holds, by record key.
     blocks : set of str
         Record keys of all blocks of the stages so far.
+    scratch : set of str
+        Those that only later stages need.
     cpus : set of str
         Kinds of CPU that computed what is stored, where bits depend on them.
     """
@@ -66,11 +70,15 @@ class Execution:
     journal: Journal
     stored: dict[str, Stored] = field(init=False)
     blocks: set[str] = field(default_factory=set)
+    scratch: set[str] = field(default_factory=set)
     cpus: set[str] = field(default_factory=set)
     memory: dict[tuple[str, int], int] = field(default_factory=dict)
+    _reported: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.stored = self._read_ledger()
+        if self.stored:
+            self._reported = {str(event.get("key")) for event, _ in self.prepared.run.events()}
         if self.prepared.per_cpu:
             self.cpus = {record.cpu for record in self.stored.values()}
         self._stages = each_stage(self.prepared.build())
@@ -90,6 +98,13 @@ class Execution:
             self._graph = self._next_graph(self._stages.send(result))
         return result
 
+    def remove_scratch(self) -> None:
+        """Remove what only the stages of a run needed, now that it is done."""
+        held = [self.stored[key] for key in sorted(self.scratch & self.stored.keys())]
+        keys = [record.key for record in held if ledger.remove(record)]
+        if keys:
+            self.journal.event("removed", keys=keys)
+
     def settle(self, client: Client) -> None:
         """Let the blocks that run now be stored; begin no other."""
         try:
@@ -102,12 +117,23 @@ class Execution:
             return None
         graph = durable_graph(stage.collection, self.prepared.analysis.build, self.prepared.identity)
         missing = len(graph.needed(self.stored))
+        self._recover(graph)
         self.blocks |= set(graph.nodes)  # a later stage may hold blocks of an earlier one again
+        self.scratch |= set(graph.nodes) if stage.scratch else set()
         self.journal.event("stage", name=stage.name, blocks=len(graph.nodes), to_compute=missing)
         self.journal.update(stage=stage.name, **self._progress(missing))
         for key in list(graph.nodes)[:1]:
             _check_portable(graph, key)
         return graph
+
+    def _recover(self, graph: DurableGraph) -> None:
+        """Note the blocks that a driver stored and died before it could say so: watchers read events only."""
+        silent = [key for key in graph.nodes if key in self.stored and key not in self._reported]
+        for key in silent[:MOST_RECOVERED]:
+            self._reported.add(key)
+            preview = self.prepared.analysis.preview
+            shown = limited_preview(preview, load(self.stored[key])) if preview is not None else None
+            self.journal.event("recovered", key=key, label=graph.label(key), preview=shown)
 
     def _read_ledger(self) -> dict[str, Stored]:
         stored, damage = ledger.scan(self.prepared.run.ledger)
@@ -143,6 +169,7 @@ class Execution:
         # Not popped: with threads for workers, the receipt is the very dict that dependent tasks are given.
         stored: Stored = receipt["stored"]
         self.stored[stored.key] = stored
+        self._reported.add(stored.key)
         told = {name: value for name, value in receipt.items() if name != "stored"}
         self.journal.event("block", **told, digest=stored.digest)
         self.memory[receipt["host"], receipt["pid"]] = receipt["memory_bytes"]

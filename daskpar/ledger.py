@@ -179,6 +179,14 @@ def find(folder: str | Path, key: str) -> Stored | None:
     return None
 
 
+def remove(record: Stored) -> bool:
+    """Remove a record that has a file of its own, and return whether it has; small ones share theirs."""
+    if not record.path.endswith(".rec"):
+        return False
+    Path(record.path).unlink(missing_ok=True)
+    return True
+
+
 def _verifies(record: Stored) -> bool:
     try:
         record.verify()

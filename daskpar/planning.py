@@ -17,7 +17,7 @@ import cloudpickle
 from daskpar.durable import Stage
 from daskpar.durable_graph import durable_graph
 from daskpar.launching import scripts
-from daskpar.preparation import Prepared, prepare_nothing
+from daskpar.preparation import Prepared, prepare_nothing, refuse_large_blocks
 from daskpar.rundir import runs_folder
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def plan_recipe(
     scratch = Path(tempfile.mkdtemp(prefix="daskpar-plan-"))
     try:
         prepared = prepare_nothing(recipe, profile, scratch, settings=settings, allow_code=allow_code)
+        refuse_large_blocks(prepared)
         return _plan(prepared)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -124,7 +124,7 @@ def begin(
         folder = Path(output).absolute() if output is not None else run.path / "results"
         check_outputs(loaded.outputs, folder, overwrite)
         prepared = _prepared(run, loaded, site, analysis, folder, overwrite)
-        _refuse_large_blocks(prepared)
+        refuse_large_blocks(prepared)
         _write_beginning(prepared, recipe, allow_code, settings)
     return prepared
 
@@ -343,7 +343,7 @@ def _nothing_left_behind() -> Iterator[list[Path]]:
         raise
 
 
-def _refuse_large_blocks(prepared: Prepared) -> None:
+def refuse_large_blocks(prepared: Prepared) -> None:
     """Refuse a run whose blocks cannot fit its workers: spilling to disk would not save it."""
     limit, cost = getattr(prepared.profile, "memory", None), prepared.analysis.cost
     if not isinstance(limit, int) or cost is None:

@@ -33,6 +33,8 @@ class OutOfTime(BaseException):
 def stops_raise() -> Iterator[threading.Event]:
     """Raise `Terminated` on SIGTERM and, inside a Slurm job, `OutOfTime` on SIGUSR1 or before its limit.
 
+    And `KeyboardInterrupt` on SIGINT, whoever took that over, unless it is ignored.
+
     Yields
     ------
     threading.Event
@@ -61,10 +63,16 @@ def stops_raise() -> Iterator[threading.Event]:
     if job is not None:
         before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, out_of_time)
         threading.Thread(target=_watch, args=(job, stop), name="daskpar-walltime", daemon=True).start()
+    interrupt = signal.getsignal(signal.SIGINT)
+    if callable(interrupt):
+        # What the user's code imports may have taken Ctrl-C for itself; dask-jobqueue then leaves with 0.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield over
     finally:
         stop.set()
+        if callable(interrupt):
+            signal.signal(signal.SIGINT, interrupt)
         for number, handler in before.items():
             signal.signal(number, handler)
 

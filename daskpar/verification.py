@@ -156,6 +156,9 @@ def _ledger(run: RunDirectory) -> list[Finding]:
     for event, _ in run.events():
         if event["event"] == "block":
             counted.setdefault(event["key"], (event["label"], set()))[1].add(event["digest"])
+        elif event["event"] == "removed":
+            for key in event["keys"]:
+                counted.pop(key, None)
     for key, (label, digests) in counted.items():
         if key not in stored:
             found.append(Finding(f"block {label}", "differs", "is not in the ledger"))

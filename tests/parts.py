@@ -86,6 +86,7 @@ def main() -> int:
         signal.signal(number, _stop)
     # A shell has what it starts in the background ignore Ctrl-C, and the tests of Ctrl-C would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.setdefault("DASKPAR_SCREENSHOTS", str(REPORTS.parent / "screenshots"))
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir(parents=True)
     wanted = arguments.part or [*CHECKS, *PARTS]

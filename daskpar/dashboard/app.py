@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,11 +93,13 @@ def _serve_relative(server: Any) -> None:
 
 
 def serve(server: Server) -> None:
-    """Answer until interrupted."""
+    """Answer until interrupted or terminated."""
     server.start()
+    loop = server.io_loop
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Not by an exception, which lands in whatever callback is running and may be swallowed there.
+        loop.asyncio_loop.add_signal_handler(number, loop.stop)
     try:
-        server.io_loop.start()
-    except KeyboardInterrupt:
-        pass
+        loop.start()
     finally:
         server.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -24,12 +25,14 @@ def dashboard(
         No such run, Bokeh is missing, or the port is in use.
     """
     folder = runs_folder(runs)
-    run = find_run(token, folder) if token is not None else None
+    compared = _compared(token, folder, "timings.jsonl") if token is not None else None
+    run = find_run(token, folder) if token is not None and compared is None else None
     need_bokeh()
     from daskpar.dashboard.app import make_server, serve
 
-    server = make_server(folder, run, port, origins)
+    server = make_server(folder if compared is None else compared.parent, run, port, origins)
     path = f"/run?run={quote(run.name)}" if run is not None else "/"
+    path = f"/compare?comparison={quote(compared.name)}" if compared is not None else path
     for line in reach.lines(int(server.port or port), path):
         print(line)
     found = reach.dask_dashboard(run, run.status()) if run is not None else None
@@ -61,9 +64,9 @@ def report(token: str, output: Path | None = None, runs: str | Path | None = Non
         No such run, or Bokeh is missing.
     """
     folder = runs_folder(runs)
-    for path in (Path(token), folder / token):
-        if (path / "comparison.json").is_file():
-            return _comparison(path)
+    compared = _compared(token, folder, "comparison.json")
+    if compared is not None:
+        return Path(import_module("daskpar.comparison.report").write_report(compared))
     run: RunDirectory = find_run(token, folder)
     need_bokeh()
     from daskpar.dashboard.report import write_report
@@ -71,7 +74,7 @@ def report(token: str, output: Path | None = None, runs: str | Path | None = Non
     return write_report(run, output)
 
 
-def _comparison(folder: Path) -> Path:
-    from importlib import import_module
-
-    return Path(import_module("daskpar.comparison.report").write_report(folder))
+def _compared(token: str, folder: Path, file: str) -> Path | None:
+    """Return the folder of a comparison that a user names, by path or by its name beside the runs."""
+    found = (path for path in (Path(token), folder / token) if (path / file).is_file())
+    return next((path.absolute() for path in found), None)

@@ -15,6 +15,7 @@ from daskpar.dashboard.plots import Bars, Curve, Picture, Plot
 
 Floats = NDArray[np.float64]
 MOST_ROWS = 1024
+MOST_POINTS = 1000
 _ROWS = re.compile(r"combine rows (\d+):(\d+)$")
 _FRAMES = re.compile(r"statistics of frames (\d+):(\d+)$")
 
@@ -32,11 +33,10 @@ def image_panel(receipts: Sequence[Mapping[str, Any]], state: dict[str, Any]) ->
     plots = canvas.plots()
     if levels:
         frames = sorted(levels)
-        middle, spread = (np.array([levels[frame][k] for frame in frames]) for k in (0, 1))
-        plots.append(
-            Curve("Sky of each frame: clipped median ± clipped standard deviation", np.array(frames, float),
-                  middle, error=spread, x_label="frame", y_label="level", line=False)
-        )  # fmt: skip
+        middle, spread = (thinned(np.array([levels[frame][k] for frame in frames])) for k in (0, 1))
+        title = "Sky of each frame: clipped median ± clipped standard deviation"
+        number = thinned(np.array(frames, float))
+        plots.append(Curve(title, number, middle, error=spread, x_label="frame", y_label="level", line=False))
     return plots
 
 
@@ -72,7 +72,9 @@ class Canvas:
         self._sums[here] += down @ np.where(known, values, 0.0) @ across.T
         self._weights[here] += down @ known.astype(np.float64) @ across.T
         self._bands[start] = (start + rows, preview["used"], preview["low"], preview["high"])
-        self.used, self.low, self.high = (sum(band[k] for band in self._bands.values()) for k in (1, 2, 3))
+        self.used += preview["used"]
+        self.low += preview["low"]
+        self.high += preview["high"]
 
     def _hold(self, rows: int) -> None:
         self.rows = max(self.rows, rows)
@@ -93,7 +95,7 @@ class Canvas:
         bands = [(start, *self._bands[start]) for start in sorted(self._bands)]
         rows = np.array([(start + stop) / 2 for start, stop, *_ in bands])
         share = np.array([(low + high) / max(used + low + high, 1) for *_, used, low, high in bands])
-        return rows, share
+        return thinned(rows), thinned(share)
 
     def plots(self) -> list[Plot]:
         """Return the image, its histogram and the rejected share by band."""
@@ -119,6 +121,14 @@ def decoded(preview: Mapping[str, Any]) -> Floats:
     shape = [-(-length // preview["factor"]) for length in preview["shape"]]
     pixels = np.frombuffer(base64.b64decode(preview["pixels"]), "<f2").astype(np.float64)
     return np.asarray(pixels.reshape(shape) * preview["scale"] + preview["middle"])
+
+
+def thinned(values: Floats) -> Floats:
+    """Return the means of neighbours, where there are more values than a plot has room for."""
+    if len(values) <= MOST_POINTS:
+        return values
+    starts = np.arange(0, len(values), -(-len(values) // MOST_POINTS))
+    return np.asarray(np.add.reduceat(values, starts) / np.diff(np.append(starts, len(values))))
 
 
 @lru_cache(maxsize=64)

@@ -193,7 +193,8 @@ def science_page(document: Document, site: Site) -> None:
     limits = RangeSlider(title="Limits [%]", start=0, end=100, step=0.1, value=(0.5, 99.8), width=260)
     controls = row(stretch, limits, visible=False)
     body = column(div("none"), name="plots", sizing_mode="stretch_width")
-    document.add_root(column(head, controls, message, body, sizing_mode="stretch_width"))
+    results = div("results")
+    document.add_root(column(head, controls, message, body, results, sizing_mode="stretch_width"))
     shown: list[Drawn] = []
     version = -1
 
@@ -207,6 +208,8 @@ def science_page(document: Document, site: Site) -> None:
         nonlocal version
         site.runs.look(watcher.run.name)
         science = site.science(watcher)
+        if watcher.state["state"] == "done" and not results.text:
+            results.text = texts.pictures(watcher.state)
         _set(head, texts.heading(watcher.state, watcher.pace(), now()))
         _set(message, f'<p class="muted">{escape(science.message)}</p>' if science.message else "")
         if science.version == version:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from html import escape
 from pathlib import Path
@@ -21,8 +20,6 @@ from daskpar.dashboard.run_figures import RunFigures
 from daskpar.dashboard.science import Science
 from daskpar.dashboard.watching import Watcher
 from daskpar.rundir import RunDirectory, now
-
-LARGEST_PICTURE = 8 << 20
 
 
 def write_report(run: RunDirectory, output: Path | None = None) -> Path:
@@ -51,7 +48,7 @@ def write_report(run: RunDirectory, output: Path | None = None) -> Path:
         _text("<h2>Blocks</h2>"),
         figures.layout,
         _text(texts.failures(watcher.seen.failures, watcher.seen.failed, watcher.seen.again)),
-        _text(_pictures(watcher.state)),
+        _text(texts.pictures(watcher.state)),
         _text(_recipe(run, record)),
         _text(texts.events(watcher.seen.notes)),
         sizing_mode="stretch_width",
@@ -85,17 +82,6 @@ def _outputs(state: dict[str, Any]) -> str:
     result = state.get("result_hash")
     digest = f"<p>result hash <code>{escape(str(result))}</code></p>" if result else ""
     return f"<h2>Results</h2>{digest}<ul>{files}</ul>" if files or digest else ""
-
-
-def _pictures(state: dict[str, Any]) -> str:
-    shown = ""
-    for name in state.get("outputs") or ():
-        path = Path(name)
-        if path.suffix == ".png" and path.is_file() and path.stat().st_size <= LARGEST_PICTURE:
-            data = base64.b64encode(path.read_bytes()).decode()
-            picture = f'<img style="max-width:100%" src="data:image/png;base64,{data}">'
-            shown += f"<p>{escape(path.name)}<br>{picture}</p>"
-    return f"<h2>Pictures</h2>{shown}" if shown else ""
 
 
 def _recipe(run: RunDirectory, record: dict[str, Any]) -> str:

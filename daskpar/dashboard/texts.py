@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
@@ -10,6 +11,7 @@ from typing import Any
 
 from daskpar.dashboard.watching import duration
 
+LARGEST_PICTURE = 8 << 20
 STYLE = (Path(__file__).parent / "style.css").read_text()
 
 
@@ -95,6 +97,10 @@ def heading(state: Mapping[str, Any], pace: Mapping[str, Any], now: str) -> str:
     if state.get("stage"):
         shown["stage"] = str(state["stage"])
     error = f'<div class="error">{escape(str(state["error"]))}</div>' if state.get("error") else ""
+    if state.get("queue") and state["state"] == "running":
+        error += f'<div class="muted">queue: {escape(str(state["queue"])[:500])}</div>'
+    for warning in (state.get("warnings") or ())[:5]:
+        error += f'<div class="muted">warning: {escape(str(warning)[:500])}</div>'
     return (
         f"<h1>{escape(str(state['name']))} {badge(str(state['state']))}</h1>"
         f"{bar(pace['share'], str(state['state']))}{facts(shown)}{error}"
@@ -129,3 +135,15 @@ def failures(found: Iterable[Mapping[str, Any]], failed: int, again: int, most: 
     if not rows:
         return f'<h2>Failures</h2><p class="muted">none</p>{again_text}'
     return f"<h2>Failures: {failed:,}</h2>{again_text}" + "".join(rows)
+
+
+def pictures(state: Mapping[str, Any]) -> str:
+    """Return the pictures among a finished run's outputs, with their data inside."""
+    shown = ""
+    for name in state.get("outputs") or ():
+        path = Path(name)
+        if path.suffix == ".png" and path.is_file() and path.stat().st_size <= LARGEST_PICTURE:
+            data = base64.b64encode(path.read_bytes()).decode()
+            picture = f'<img style="max-width:100%" src="data:image/png;base64,{data}">'
+            shown += f"<p>{escape(path.name)}<br>{picture}</p>"
+    return f"<h2>Pictures</h2>{shown}" if shown else ""

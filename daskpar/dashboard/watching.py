@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from daskpar.dashboard.timeline import Timeline
-from daskpar.rundir import ENDED, RunDirectory, list_runs
+from daskpar.errors import UsageError
+from daskpar.rundir import ENDED, RunDirectory
 
 LOOK_SECONDS = 0.25
 NOTES_KEPT = 200
@@ -44,7 +45,7 @@ class Seen:
     failures: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=NOTES_KEPT))
     again: int = 0
     failed: int = 0
-    keys: set[bytes] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
 
 
 class Watcher:
@@ -76,7 +77,8 @@ class Watcher:
         self.complete = True
         for event, offset in self.run.events(self._offset):
             self._offset = offset
-            self._note(event)
+            if isinstance(event, dict):
+                self._note(event)
             if time.monotonic() > deadline:
                 self.complete = False
                 break
@@ -100,22 +102,26 @@ class Watcher:
 
     def _note(self, event: dict[str, Any]) -> None:
         kind = event.get("event")
-        if kind != "block":
-            self.seen.notes.append(event)
-            if kind == "cluster":
-                self.seen.timeline.begin_attempt()
-            if kind in ("failed", "damaged"):
-                self.seen.failures.append(event)
-                self.seen.failed += kind == "failed"
+        if kind not in ("block", "recovered"):
+            self._note_other(kind, event)
             return
-        self.seen.timeline.add(event)
-        key = bytes.fromhex(event["key"]) if isinstance(event.get("key"), str) else b""
+        if kind == "block":
+            self.seen.timeline.add(event)
+        key = str(event.get("key"))
         if key in self.seen.keys:
             self.seen.again += 1
             return
         self.seen.keys.add(key)
         if event.get("preview") is not None:
             self.seen.receipts.append(event)
+
+    def _note_other(self, kind: Any, event: dict[str, Any]) -> None:
+        self.seen.notes.append(event)
+        if kind == "cluster":
+            self.seen.timeline.begin_attempt()
+        if kind in ("failed", "damaged"):
+            self.seen.failures.append(event)
+            self.seen.failed += kind == "failed"
 
     @property
     def ended(self) -> bool:
@@ -160,14 +166,22 @@ class Runs:
     def __init__(self, folder: Path, only: RunDirectory | None = None) -> None:
         self.folder, self.only = folder, only
         self._watchers: dict[str, Watcher] = {}
+        self._created: dict[Path, str] = {}
         self._looked: dict[str, float] = {}
 
     def listed(self) -> list[RunDirectory]:
         """Return the runs, newest first."""
-        found = list_runs(self.folder)[::-1]
-        if self.only is not None and self.only.path not in {run.path for run in found}:
-            found.insert(0, self.only)
-        return found
+        paths = {path.parent for path in self.folder.glob("*/run.json")}
+        if self.only is not None:
+            paths.add(self.only.path)
+        for path in paths - self._created.keys():  # records are long, and never change what is read here
+            try:
+                self._created[path] = str(RunDirectory(path).record.get("created", ""))
+            except UsageError:
+                continue  # being made or removed: perhaps the next look finds it
+        known = [path for path in paths if path in self._created]
+        known.sort(key=lambda path: (self._created[path], path.name), reverse=True)
+        return [RunDirectory(path) for path in known]
 
     def watcher(self, name: str) -> Watcher | None:
         """Return the watcher of a run; None where there is no such run. A name is never taken for a path."""

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -100,9 +102,11 @@ class Live:
         fresh.write_text(str(number))
         fresh.replace(self.gate)
 
-    def run(self):
+    def run(self, profile="local"):
+        (self.folder / "ranks.yaml").write_text("kind: mpi\nworkers: 2\nmemory: 1 GiB\n")
+        where = "./ranks.yaml" if profile == "mpi" else profile
         process = self._start(
-            "run", "field.yaml", "--allow-code", DASKPAR_TEST_GATE=str(self.gate), DASKPAR_DEBUG="1"
+            "submit", "field.yaml", "--allow-code", "-p", where, DASKPAR_TEST_GATE=str(self.gate)
         )
         runs = self.folder / "runs"
         deadline = time.monotonic() + 60
@@ -182,8 +186,11 @@ def merged(run):
     return science
 
 
-def test_science_and_progress_of_a_live_run(browser, live, screenshots):
-    driver, run = live.run()
+@pytest.mark.parametrize("profile", ["local", "mpi"])
+def test_science_and_progress_of_a_live_run(browser, live, screenshots, profile):
+    if profile == "mpi" and (shutil.which("mpiexec") is None or find_spec("mpi4py") is None):
+        pytest.skip("MPI is not installed: no mpiexec")
+    driver, run = live.run(profile)
     server, link = live.dashboard()
     clock = time.monotonic()
     browser.get(link.replace("/run?", "/science?"))
@@ -205,7 +212,7 @@ def test_science_and_progress_of_a_live_run(browser, live, screenshots):
         assert filled == pytest.approx(number / BLOCKS)
         until(browser, lambda count=number: f"{count} of {BLOCKS}" in text(browser))
         bars.append(text(browser))
-        browser.save_screenshot(str(screenshots / f"science_{moment}.png"))
+        browser.save_screenshot(str(screenshots / f"science_{profile}_{moment}.png"))
     assert len(set(bars)) == 3, "progress moves"
     assert driver.wait(60) == 0, driver.communicate()[1]
     until(browser, lambda: "badge done" in text(browser))

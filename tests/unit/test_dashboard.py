@@ -206,3 +206,15 @@ def test_a_state_says_what_the_workers_hold(runs, cli, tmp_path):
     done = cli("run", "grid.yaml", "--json")
     assert done.code == 0, done.stderr
     assert json.loads(done.stdout)["memory_bytes"] > 10**7
+
+
+def test_a_comparison_by_name(tmp_path, start, runs):
+    folder = runs / "scaling"
+    folder.mkdir(parents=True)
+    (folder / "timings.jsonl").write_text("")
+    process = start("dashboard", "scaling")
+    address = process.stdout.readline().strip()
+    assert address.endswith("/compare?comparison=scaling")
+    assert urllib.request.urlopen(address, timeout=30).status == 200
+    process.send_signal(2)
+    assert process.wait(20) == 0

@@ -11,12 +11,14 @@ from fits_maker import primary, wcs_keys, write
 from test_image_stats import check, clipped
 
 import daskpar
+from daskpar import ledger
 from daskpar.analyses import image_stats
 from daskpar.analyses.image_stats import ImageStatsOptions, with_dask
 from daskpar.durable_graph import durable_graph
 from daskpar.errors import InputError
 from daskpar.execution import each_stage
 from daskpar.inputs.images import scan_images
+from daskpar.verification import verify
 
 SHAPE = (8, 64, 48)
 
@@ -175,3 +177,36 @@ def test_a_run_through_a_cluster_writes_what_it_should(zipped, pixels, runs):
         assert (table["frame_rejected_low"] + table["frame_rejected_high"]).sum() == gone.sum()
     assert (result.run.path / "results" / "preview.png").stat().st_size > 1000
     assert sys.modules["daskpar"] is daskpar
+
+
+@pytest.mark.parametrize("packed", ["f*.fits.gz", "f*.fits.fz", "f*.fits[SCI,2]"])
+def test_what_was_decoded_is_removed_when_the_run_is_done(tmp_path, runs, packed):
+    values = np.random.default_rng(5).integers(900, 1100, (4, 520, 530)).astype(np.float32)
+    for i, frame in enumerate(values):
+        name, image = tmp_path / f"f{i}.fits", fits.ImageHDU(frame, name="SCI")
+        if packed.endswith("fz"):
+            image = fits.CompImageHDU(frame.astype(np.int32), compression_type="RICE_1")
+        more = [fits.ImageHDU(frame + 7, name="SCI", ver=2)] if packed.endswith("]") else []
+        ending = ".fz" if packed.endswith("fz") else ""
+        fits.HDUList([fits.PrimaryHDU(), image, *more]).writeto(f"{name}{ending}")
+        if packed.endswith("gz"):
+            with open(name, "rb") as source, gzip.open(f"{name}.gz", "wb") as target:
+                shutil.copyfileobj(source, target)
+    recipe = {
+        "name": "packed",
+        "analysis": "image_stats",
+        "inputs": {"files": str(tmp_path / packed)},
+        "options": {"combine": {"rejection": "none"}, "frame_stats": None},
+        "outputs": ["combined.fits"],
+    }
+    run = daskpar.run(recipe).run
+    expected = values.astype("f8").mean(axis=0) + 7 * packed.endswith("]")
+    written = fits.getdata(run.path / "results" / "combined.fits", "SCI")
+    np.testing.assert_allclose(written, expected, rtol=1e-6)
+    labels = {e["key"]: e["label"] for e, _ in run.events() if e["event"] == "block"}
+    staged = {label.split()[0] for label in labels.values()} == {"decode", "combine"}
+    assert staged != packed.endswith("]")
+    # What was decoded is gone, and nobody misses it.
+    assert {labels[key].split()[0] for key in ledger.scan(run.ledger)[0]} == {"combine"}
+    assert {finding.state for finding in verify(run.path)} <= {"ok", "note"}
+    assert daskpar.run(run).run.path == run.path

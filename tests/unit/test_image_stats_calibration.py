@@ -10,7 +10,7 @@ from test_image_stats_build import through_stages
 
 from daskpar.analyses.image_stats import ImageStatsOptions, open_images
 from daskpar.analysis import Where
-from daskpar.errors import InputError
+from daskpar.errors import InputError, RecipeError
 
 SHAPE = (6, 50, 41)
 
@@ -71,3 +71,38 @@ def test_calibration_that_does_not_fit_is_refused(night):
             open_images({"files": "f?.fits", **change}, where(folder))
         assert caught.value.faults[0].key == f"inputs.{next(iter(change))}"
         assert isinstance(caught.value.faults[0].path, str | Path)
+
+
+@pytest.mark.parametrize("section", [None, [10, 40, 5, 35]])
+def test_a_flat_is_normalised_by_its_median(night, section):
+    folder, _ = night
+    flat = fits.getdata(folder / "flat.fits").astype("f8")
+    flat[20, 20] = np.nan
+    fits.writeto(folder / "lamp.fits", (flat * 20_000).astype(">f4"))
+    record = open_images({"files": "f?.fits", "flat": "lamp.fits"}, where(folder))
+    inputs = {"files": "f?.fits", "flat": "lamp.fits", "flat_level": "median", "flat_section": section}
+    normalised = open_images(inputs, where(folder))
+    assert normalised.identity() != record.identity()
+    raw = np.stack([fits.getdata(folder / f"f{i}.fits") for i in range(SHAPE[0])]).astype("f8")
+    lamp = fits.getdata(folder / "lamp.fits").astype("f8")
+    box = np.s_[10:40, 5:35] if section else np.s_[:, :]
+    with np.errstate(divide="ignore"):
+        values = (raw / (lamp / np.nanmedian(lamp[box]))).astype("f4")
+    options = ImageStatsOptions(combine={"rejection": "none"}, frame_stats=None)
+    result, _ = through_stages(normalised, options)
+    values[~np.isfinite(values)] = np.nan
+    with np.errstate(invalid="ignore"):
+        expected = np.nansum(values.astype("f8"), axis=0) / np.isfinite(values).sum(axis=0)
+    np.testing.assert_allclose(result.combined, expected, rtol=3e-7)
+
+
+def test_a_flat_without_a_level_is_refused(night):
+    folder, _ = night
+    fits.writeto(folder / "black.fits", np.zeros(SHAPE[1:], ">f4"))
+    with pytest.raises(InputError, match=r"black\.fits.*median is 0"):
+        open_images({"files": "f?.fits", "flat": "black.fits", "flat_level": "median"}, where(folder))
+    inputs = {"files": "f?.fits", "flat": "flat.fits", "flat_section": [0, 60, 0, 5]}
+    with pytest.raises(RecipeError, match="flat_section"):
+        open_images(inputs, where(folder))
+    with pytest.raises(RecipeError, match="no flat"):
+        open_images({"files": "f?.fits", "flat_level": "median"}, where(folder))

@@ -43,3 +43,6 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
         assert "3.14" in printed
     elif path.stem == "plugin":
         assert 25 < int(printed.split("remembers ")[1].split()[0]) < 35
+    elif path.stem == "three_clusters":
+        assert "laptop   done" in printed
+        assert "the same bits" in printed

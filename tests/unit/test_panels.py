@@ -168,6 +168,22 @@ def test_monte_carlo_merges_blocks_and_leaves_merged_nodes_out():
     assert estimate.y[0] == pytest.approx(values[0].mean())
 
 
+def test_monte_carlo_of_an_extended_run_counts_no_sample_twice():
+    def block(first, last, count):
+        return {
+            "label": f"batches {first}-{last}",
+            "preview": {"count": count, "mean": [2.0], "second": [1.0]},
+        }
+
+    state = {"options": {}}
+    monte_carlo_panel([block(4, 7, 40), block(0, 3, 40), block(8, 9, 15)], state)
+    assert state["total"][0] == 95
+    estimate, _ = monte_carlo_panel([block(8, 11, 40), block(12, 15, 40)], state)
+    assert estimate.x[-1] == 160
+    estimate, _ = monte_carlo_panel([block(6, 6, 10)], state)
+    assert estimate.x[-1] == 130, "what overlaps is replaced, never added"
+
+
 def test_monte_carlo_keeps_few_points_of_many_blocks():
     block = {"count": 10, "mean": [1.0], "second": [2.0]}
     receipts = [{"label": f"batches {k}-{k}", "preview": block} for k in range(20_000)]
@@ -283,3 +299,36 @@ def test_a_panel_that_fails_says_so(tmp_path, cli, runs):
     science.update()
     assert science.message.startswith("the panel failed: TypeError")
     assert science.plots == []
+
+
+def test_a_large_image_stays_small_to_draw():
+    rng = np.random.default_rng(6)
+    block = image_preview(band(rng.normal(size=(2, 5000)), 0, 2))
+    receipts = [{"label": f"combine rows {2 * k}:{2 * k + 2}", "preview": block} for k in range(10_000)]
+    state = {"planned": {"rows": 20_000}}
+    picture, _, rejected = image_panel(receipts, state)
+    assert picture.image.size <= 1024 * 128
+    assert np.isfinite(picture.image).all()
+    assert len(rejected.y) <= 1000
+    assert state["canvas"].used == 10_000 * block["used"]
+
+
+def test_a_run_that_died_before_it_could_tell_shows_all_blocks(tmp_path, cli, runs):
+    """A driver that is killed loses the events of its last half second, never the blocks."""
+    (tmp_path / "flats.py").write_text(FLATS)
+    (tmp_path / "flats.yaml").write_text(RECIPE)
+    assert cli("run", "flats.yaml", "--allow-code").code == 0
+    from daskpar.rundir import find_run
+
+    run = find_run("last", runs)
+    events = [event for event, _ in run.events()]
+    (run.path / "events.jsonl").unlink()
+    run.append_events([event for event in events if event.get("label") not in ("level 2", "level 4")])
+    run.write_state({**run.read_state(), "state": "interrupted"})
+    done = cli("resume", "last")
+    assert done.code == 0, done.stderr
+    assert sum(event["event"] == "recovered" for event, _ in run.events()) == 2
+    science = Science(Watcher(run).look_all())
+    science.update()
+    (curve,) = science.plots
+    assert dict(zip(curve.x, curve.y, strict=True)) == {k: float(k) for k in range(5)}

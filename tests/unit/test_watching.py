@@ -243,3 +243,30 @@ def test_speed_up_is_against_the_best_serial_time(tmp_path):
     assert found["dask", 4].phases == pytest.approx({"startup": 0.5, "compute": 3.3, "other": 0.2})
     assert np.isnan(points([timing("dask", 2, 1.0)])[0].speedup)
     assert points([]) == []
+
+
+def test_blocks_stored_but_not_reported_are_shown_without_a_time(run):
+    run.append_events([
+        receipt(1, preview=1),
+        {"event": "recovered", "time": "t", "key": f"{2:040x}", "label": "part 2", "preview": 2},
+        {"event": "block", "key": 5},
+        {"event": "recovered", "time": "t", "key": f"{1:040x}", "label": "part 1", "preview": 1},
+    ])  # fmt: skip
+    with open(run.path / "events.jsonl", "a") as file:
+        file.write("3\n[]\n")
+    watcher = Watcher(run).look_all()
+    assert [one["preview"] for one in watcher.take()] == [1, 2]
+    assert len(watcher.seen.timeline) == 2
+
+
+def test_the_list_follows_the_folder(run, tmp_path):
+    runs = Runs(tmp_path / "runs")
+    assert [one.name for one in runs.listed()] == ["one"]
+    two = RunDirectory(tmp_path / "runs" / "two")
+    two.path.mkdir()
+    (two.path / "run.json").write_text("{")
+    assert [one.name for one in runs.listed()] == ["one"]
+    two.write_record({"name": "two", "created": "2027"})
+    assert [one.name for one in runs.listed()] == ["two", "one"]
+    (two.path / "run.json").unlink()
+    assert [one.name for one in runs.listed()] == ["one"]

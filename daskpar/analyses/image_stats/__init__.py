@@ -22,6 +22,8 @@ Sigma = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Level = Literal["mean", "median", "clipped_mean", "clipped_median"]
+Keyword = Annotated[str, Field(pattern=r"^keyword:[A-Za-z0-9_-]{1,8}$")]
+Section = tuple[int, int, int, int]
 FilePattern = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
@@ -50,7 +52,13 @@ class ImageInputs(_Settings):
     dark: FilePattern | None = Field(
         None, description="A frame without bias that is subtracted, scaled by the exposure"
     )
-    flat: FilePattern | None = Field(None, description="A frame, normalised, that is divided by")
+    flat: FilePattern | None = Field(None, description="A frame that is divided by")
+    flat_level: Literal["as_is", "median"] = Field(
+        "as_is", description="as_is: it is normalised; median: divide it by the median of its finite pixels"
+    )
+    flat_section: Section | None = Field(
+        None, description="Where that is taken: first row, end of rows, first column, end of columns"
+    )
     checksum: Literal["ignore", "verify"] = Field("ignore", description="Compare CHECKSUM and DATASUM first")
 
 
@@ -91,14 +99,15 @@ class CombineOptions(_Settings):
     weights: Literal["inverse_variance"] | tuple[NotNegative, ...] | None = Field(
         None, description="A number for each frame, or the inverse squares of the uncertainties"
     )
-    scaling: Level | Literal["exposure"] | tuple[Finite, ...] | None = Field(
+    scaling: Level | Literal["exposure"] | Keyword | tuple[Finite, ...] | None = Field(
         None,
-        description="A value becomes (value - zero) * scaling: numbers, or to the level of the first frame",
+        description="A value becomes (value - zero) * scaling: numbers, or to the level of the first frame, a"
+        " statistic or keyword:NAME",
     )
-    zero: Level | tuple[Finite, ...] | None = Field(
+    zero: Level | Keyword | tuple[Finite, ...] | None = Field(
         None, description="Numbers, or what the level of a frame is above that of the first"
     )
-    section: tuple[int, int, int, int] | None = Field(
+    section: Section | None = Field(
         None, description="Where levels are measured: first row, end of rows, first column, end of columns"
     )
     align: Literal["pixels", "wcs_shift", "reproject"] | None = Field(
@@ -121,7 +130,7 @@ class ImageStatsOptions(_Settings):
 
 def open_images(inputs: Mapping[str, Any], where: Where) -> ImageStack:
     """Return the record of the frames, from their headers; synthetic frames are written to scratch first."""
-    from daskpar.analyses.image_stats.calibration import NAMES, with_calibration
+    from daskpar.analyses.image_stats.calibration import NAMES, flat_level, with_calibration
     from daskpar.inputs.images import scan_images
     from daskpar.inputs.synthetic_files import write_synthetic
 
@@ -140,7 +149,13 @@ def open_images(inputs: Mapping[str, Any], where: Where) -> ImageStack:
     calibration = {
         name: scan_images(where.resolve(file), checksum=checksum, root=root) for name, file in names.items()
     }
-    return with_calibration(stack, calibration)
+    level = 1.0
+    if chosen.flat_level == "median" or chosen.flat_section is not None:
+        if "flat" not in calibration:
+            what = "there is no flat to normalise"
+            raise RecipeError(what, "name it, or leave this out", key="inputs.flat_level")
+        level = flat_level(calibration["flat"], chosen.flat_section)
+    return with_calibration(stack, calibration, level)
 
 
 def warnings(record: ImageStack, options: ImageStatsOptions) -> list[str]:

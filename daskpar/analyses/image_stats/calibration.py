@@ -1,22 +1,23 @@
 """Frames with their calibration: bias, dark and flat, applied to each band as it is read.
 
-    value = (raw - bias - dark * exposure / exposure of the dark) / flat
+    value = (raw - bias - dark * exposure / exposure of the dark) / (flat / level of the flat)
 
-in float64, rounded once. The dark has its bias subtracted already, the flat is normalised. Where the flat is
-0 or one of them is NaN, the value is not finite, and never used. Uncertainties are divided by the flat.
+in float64, rounded once. The dark has its bias subtracted already. The level is 1 for a flat that is
+normalised, else its median, or that of a section, which is read when the recipe's inputs are. Where the flat
+is 0 or one of them is NaN, the value is not finite, and never used. Uncertainties are divided by the flat.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daskpar.errors import Fault, InputError
+from daskpar.errors import Fault, InputError, RecipeError
 from daskpar.inputs.image_files import first_five
 from daskpar.inputs.images import ImageStack, read_rows
 
@@ -31,11 +32,14 @@ class CalibratedStack(ImageStack):
     ----------
     bias, dark, flat : ImageStack, optional
         Of one frame each.
+    level : float
+        By which the flat is divided.
     """
 
     bias: ImageStack | None = None
     dark: ImageStack | None = None
     flat: ImageStack | None = None
+    level: float = 1.0
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -48,6 +52,8 @@ class CalibratedStack(ImageStack):
         digest = hashlib.blake2b(super().identity(frames).encode(), digest_size=20)
         for name, stack in self.calibration.items():
             digest.update(f"{name} {stack.identity()}".encode())
+        if self.level != 1.0:
+            digest.update(self.level.hex().encode())
         return digest.hexdigest()
 
     @property
@@ -56,7 +62,32 @@ class CalibratedStack(ImageStack):
         return {name: getattr(self, name) for name in NAMES if getattr(self, name) is not None}
 
 
-def with_calibration(stack: ImageStack, calibration: Mapping[str, ImageStack]) -> ImageStack:
+def flat_level(flat: ImageStack, section: Sequence[int] | None = None) -> float:
+    """Return the median of the finite pixels of a flat, or of a section of it; reads the frame.
+
+    Raises
+    ------
+    RecipeError
+        The section lies outside the frame.
+    InputError
+        The median is not above 0.
+    """
+    top, bottom, left, right = section or (0, flat.shape[0], 0, flat.shape[1])
+    if not (0 <= top < bottom <= flat.shape[0] and 0 <= left < right <= flat.shape[1]):
+        todo = f"give first row, end of rows, first column, end of columns within {flat.shape}"
+        raise RecipeError(f"flat_section is {list(section or ())}", todo, key="inputs.flat_section")
+    values = read_rows(flat, 0, top, bottom)[:, left:right].astype(np.float64)
+    values = values[np.isfinite(values)]
+    level = float(np.median(values)) if values.size else 0.0
+    if not level > 0.0:
+        what = f"its median is {level:g}"
+        raise InputError(what, "choose another section", path=flat.path(0), key="inputs.flat")
+    return level
+
+
+def with_calibration(
+    stack: ImageStack, calibration: Mapping[str, ImageStack], level: float = 1.0
+) -> ImageStack:
     """Return a stack together with its calibration frames; the stack itself where there are none.
 
     Raises
@@ -73,7 +104,7 @@ def with_calibration(stack: ImageStack, calibration: Mapping[str, ImageStack]) -
     if "dark" in calibration:
         _check_exposures(stack, calibration["dark"])
     values = {field.name: getattr(stack, field.name) for field in fields(stack)} | dict(calibration)
-    return CalibratedStack(**values)
+    return CalibratedStack(**values, level=level)
 
 
 def _check_exposures(stack: ImageStack, dark: ImageStack) -> None:
@@ -104,6 +135,7 @@ def calibrated(record: ImageStack, plane: str, values: NDArray[Any], start: int,
     known = {
         name: read_rows(stack, 0, start, stop).astype("f8") for name, stack in record.calibration.items()
     }
+    flat = known["flat"] / record.level if "flat" in known else None
     out = np.empty(values.shape, record.dtype if plane == "data" else values.dtype)
     for frame in range(len(values)):
         work = values[frame].astype(np.float64)
@@ -112,7 +144,7 @@ def calibrated(record: ImageStack, plane: str, values: NDArray[Any], start: int,
                 work -= known["bias"]
             if plane == "data" and record.dark is not None:
                 work -= known["dark"] * (record.exposure[frame] / record.dark.exposure[0])
-            if "flat" in known:
-                work /= known["flat"] if plane == "data" else np.abs(known["flat"])
+            if flat is not None:
+                work /= flat if plane == "data" else np.abs(flat)
             out[frame] = work
     return out

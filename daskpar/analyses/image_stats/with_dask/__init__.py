@@ -10,6 +10,7 @@ slice).
 from daskpar.analyses.image_stats.with_dask.building import build
 from daskpar.analyses.image_stats.with_dask.combining import combine
 from daskpar.analyses.image_stats.with_dask.frames import frame_stats
+from daskpar.analyses.image_stats.with_dask.sky import wcs
 from daskpar.analyses.image_stats.with_dask.stack import open_stack
 
-__all__ = ["build", "combine", "frame_stats", "open_stack"]
+__all__ = ["build", "combine", "frame_stats", "open_stack", "wcs"]

@@ -46,7 +46,8 @@ def _in_stages(
 ) -> Generator[Stage, xr.Dataset, None]:
     nodes = staging_nodes(FileBands(frames), row_bands(frames), durably=True)
     name = "staging" if frames is record else "aligning"
-    decoded = yield Stage(name, delayed(_handles, pure=False)(nodes, dask_key_name="staged-parts"))
+    parts = delayed(_handles, pure=False)(nodes, dask_key_name="staged-parts")
+    decoded = yield Stage(name, parts, scratch=True)
     yield Stage("combining", result(record, options, decoded.attrs["parts"]))
 
 

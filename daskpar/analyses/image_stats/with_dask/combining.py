@@ -99,7 +99,8 @@ def combine(
     scaling, zero : array_like (frame,) or str, optional
         A value becomes (value - zero) * scaling before anything else. A statistic (mean, median,
         clipped_mean, clipped_median; of `frame_stats`) brings frames to the level of the first: as scaling
-        its level over the frame's, as zero the difference of the levels. Scaling may be "exposure".
+        its level over the frame's, as zero the difference of the levels. So does "keyword:NAME", a level
+        that stands in the headers. Scaling may be "exposure".
     mask : array_like of bool, optional
         (frame, y, x) or (y, x); True where a value must not be used.
     uncertainty : array_like, optional
@@ -112,7 +113,8 @@ def combine(
         Where the celestial WCS of frames from files differ: combine pixel by pixel all the same; or shift
         frames by whole pixels to the first one; or interpolate them there (the package reproject).
     section : (int, int, int, int), optional
-        Part of the frames that these statistics are of: first row, end of rows, first column, end of columns.
+        Part of the frames that these statistics are of, without masked pixels: first row, end of rows, first
+        column, end of columns.
     **parameters
         Of the other rejections: sigma_lower, sigma_upper, nlow, nhigh, low_fraction, high_fraction,
         read_noise, gain, sensitivity_noise.
@@ -176,7 +178,7 @@ def combined(
     sources, arrays, settings = places(stack, planes, dict(settings))
     check(stack, planes, settings)
     settings = known_levels(stack, settings)
-    levels = measured_levels(stack, settings)
+    levels = measured_levels(stack, settings, planes.get("masks"))
     check_alignment(stack, sources.get("frames"), align)
     bands, blocks = _blocks(stack, sources, arrays, settings, parts, levels)
     names = ["combined", "uncertainty", "count", "rejected_low", "rejected_high"]

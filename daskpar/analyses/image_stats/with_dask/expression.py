@@ -15,9 +15,10 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import DataNode, GraphNode, Task, TaskRef, cull
+from dask._task_spec import DataNode, GraphNode, List, Task, TaskRef, convert_legacy_graph, cull
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
+from dask.utils import ensure_dict
 
 from daskpar.analyses.image_stats.with_dask.blocks import BLOCK_BYTES, runs
 from daskpar.analyses.image_stats.with_dask.selection import (
@@ -29,11 +30,13 @@ from daskpar.analyses.image_stats.with_dask.selection import (
 )
 from daskpar.analyses.image_stats.with_dask.sources import (
     LARGEST_IN_GRAPH,
+    FileBands,
     content_digest,
     from_scratch,
     to_scratch,
 )
-from daskpar.analyses.image_stats.with_dask.stack import read_plane
+from daskpar.analyses.image_stats.with_dask.stack import read_plane, row_bands
+from daskpar.analyses.image_stats.with_dask.staging import StagedBands, staging_nodes
 from daskpar.inputs.images import ImageStack
 
 Graph = dict[Any, GraphNode]
@@ -61,6 +64,7 @@ def evaluated_bands(array: da.Array, bands: Sequence[tuple[int, int]]) -> list[D
     keys = [(array.name, 0, number, 0) for number in range(len(bands))]
     graph = dict(cull(graph_of(array), keys))
     graph = _narrowed(graph, stack_records(array))
+    graph = _staged(graph, stack_records(array))
     graph = _without_arrays(dict(cull(graph, keys)))
     fused = _fused(graph, keys)
     layer = HighLevelGraph.from_collections(f"bands-{array.name}", fused)
@@ -82,13 +86,49 @@ def _box_task(key: Any, box: Selection) -> Task:
     return Task(key, read_box, TaskRef(box.source), box.plane, *map(slice_of, box.axes))
 
 
-def read_box(record: ImageStack, plane: str, frames: slice, rows: slice, columns: slice) -> Any:
+def _staged(graph: Graph, records: dict[str, ImageStack]) -> Graph:
+    """Let stacks that cannot be sliced be decoded once, before all bands, to scratch."""
+    found = dict(graph)
+    for source, record in records.items():
+        readers = [key for key, node in graph.items() if _reads(node, source)]
+        if record.sliceable or not readers:
+            continue
+        bands = row_bands(record)
+        nodes = staging_nodes(FileBands(record), bands, durably=False)
+        name, parts = f"staged-{source}", List(*(TaskRef(node.key) for node in nodes))
+        for node in nodes:
+            found |= convert_legacy_graph(ensure_dict(node.__dask_graph__()))
+        found[name] = Task(name, StagedFrames, TaskRef(source), bands, parts)
+        found |= {key: Task(key, read_box, TaskRef(name), *graph[key].args[1:]) for key in readers}
+    return found
+
+
+def _reads(node: GraphNode, source: str) -> bool:
+    return isinstance(node, Task) and node.func is read_box and node.args[0] == TaskRef(source)
+
+
+class StagedFrames:
+    """A stack that was decoded to scratch."""
+
+    def __init__(self, record: ImageStack, bands: Sequence[tuple[int, int]], parts: Sequence[Any]) -> None:
+        self.record, self.shape = record, record.shape
+        self.bands, self.parts = bands, parts
+
+    def read(self, plane: str, frames: slice, start: int, stop: int) -> Any:
+        """Return a band of rows of some frames, native."""
+        return StagedBands(FileBands(self.record, plane), self.bands, self.parts).read(start, stop)[frames]
+
+
+def read_box(
+    record: ImageStack | StagedFrames, plane: str, frames: slice, rows: slice, columns: slice
+) -> Any:
     """Read a box of a stack, native; only these frames are opened, and no rows outside the first and last."""
-    part = record.take(frames)
     wanted = range(record.shape[0])[rows]
     low, high = min(wanted), max(wanted) + 1
     inner = slice(wanted.start - low, None if wanted.step < 0 else wanted.stop - low, wanted.step)
-    return read_plane(part, plane, low, high)[:, inner, columns]
+    if isinstance(record, StagedFrames):
+        return record.read(plane, frames, low, high)[:, inner, columns]
+    return read_plane(record.take(frames), plane, low, high)[:, inner, columns]
 
 
 def _without_arrays(graph: Graph) -> Graph:

@@ -1,13 +1,16 @@
 """Statistics of each frame, as a dask graph of durable blocks.
 
 A block is a run of whole frames, read one after the other; memory a task: one frame, and the kernel's copy
-of it. Above the blocks, one task an output variable.
+of it. Above the blocks, one task an output variable. Of an expression, two tasks a row band before the
+blocks, and as much scratch as its values take.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dask.array as da
 import numpy as np
@@ -16,8 +19,10 @@ from dask.delayed import Delayed, delayed
 
 from daskpar.analyses.image_stats import kernel
 from daskpar.analyses.image_stats.with_dask.blocks import gathered, runs
+from daskpar.analyses.image_stats.with_dask.expression import bands_of, evaluated_bands
 from daskpar.analyses.image_stats.with_dask.selection import files_behind
-from daskpar.analyses.image_stats.with_dask.sources import FileBands, MappedArray
+from daskpar.analyses.image_stats.with_dask.sources import FileBands, MappedArray, scratch_folder
+from daskpar.analyses.image_stats.with_dask.staging import ScratchPart
 from daskpar.durable import digest_of, durable, merged
 from daskpar.errors import InputError
 
@@ -27,6 +32,7 @@ def frame_stats(
     sigma: float = 3.0,
     maxiters: int | None = 5,
     percentiles: Sequence[float] = (5, 25, 75, 95),
+    mask: Any = None,
 ) -> xr.Dataset:
     """Statistics of each frame; lazy.
 
@@ -40,6 +46,8 @@ def frame_stats(
         Rounds of clipping; None: until nothing goes.
     percentiles : sequence of float
         Percent; linear interpolation.
+    mask : array_like of bool, optional
+        (frame, y, x) or (y, x); where it is True, values count as NaN.
 
     Returns
     -------
@@ -48,7 +56,7 @@ def frame_stats(
         clipped_std, and percentile over (frame, q); count and nan_count are int64.
     """
     settings = {"sigma": sigma, "maxiters": maxiters, "percentiles": list(percentiles)}
-    groups, blocks = _blocks(stack, settings)
+    groups, blocks = _blocks(stack, settings, mask)
     variables: dict[str, Any] = {}
     nodes = merged(blocks)
     for name in FRAME_VARIABLES:
@@ -76,52 +84,99 @@ FRAME_VARIABLES = (
 )
 
 
-def _blocks(stack: xr.DataArray, settings: Mapping[str, Any]) -> tuple[list[tuple[int, int]], list[Delayed]]:
+def _blocks(
+    stack: xr.DataArray, settings: Mapping[str, Any], mask: Any = None
+) -> tuple[list[tuple[int, int]], list[Delayed]]:
     """Return the runs of frames, and a durable node for each."""
     if stack.ndim != 3:
         raise InputError(f"the stack has {stack.ndim} dimensions", "give (frame, y, x)")
     frames, rows, columns = stack.shape
     groups = list(runs(frames, rows * columns * stack.dtype.itemsize))
-    data = stack.data
-    files = files_behind(data)
-    if files is not None or not isinstance(data, da.Array):
-        source: Any = files if files is not None else MappedArray(np.asarray(data), frames)
-        shared = delayed(source, name=f"frames-of-{digest_of(source.identity)}", traverse=False)
-        calls: list[tuple[Any, ...]] = [
-            (source_stats, shared, start, stop, settings) for start, stop in groups
-        ]
+    source, masks = _place(stack.data, stack.shape), _place(mask, stack.shape, "mask")
+    if isinstance(source, da.Array) or isinstance(masks, da.Array):
+        data = stack.data if masks is None else da.where(_dask(mask), np.nan, _dask(stack))
+        shared, name = band_files(data), str(data.name)
+        masks = None
     else:
-        sizes = tuple(stop - start for start, stop in groups)
-        parts = data.rechunk((sizes, -1, -1)).to_delayed().reshape(-1)
-        calls = [(array_stats, part, settings) for part in parts]
+        name = source.identity + (f" {masks.identity}" if masks is not None else "")
+        shared = delayed((source, masks), name=f"frames-of-{digest_of(name)}", traverse=False)
 
     def identity(start: int, stop: int) -> str:
         # Of a file's statistics nothing depends on the other files of the stack.
-        if files is not None:
-            return files.take(slice(start, stop)).identity
-        return str(getattr(data, "name", None) or source.identity)
+        if isinstance(source, FileBands) and (masks is None or isinstance(masks, FileBands)):
+            parts = [one.take(slice(start, stop)).identity for one in (source, masks) if one is not None]
+            return " ".join(parts)
+        return name
 
     return groups, [
         durable(
-            *call,
+            frame_block, shared, start, stop, settings,
             key=[identity(start, stop), [start, stop], settings],
             label=f"statistics of frames {start}:{stop}",
         )
-        for call, (start, stop) in zip(calls, groups, strict=True)
+        for start, stop in groups
+    ]  # fmt: skip
+
+
+def _place(plane: Any, shape: tuple[int, ...], name: str = "stack") -> Any:
+    """Return where frames are read from; of an expression, the dask array."""
+    if plane is None:
+        return None
+    data = plane.data if isinstance(plane, xr.DataArray) else plane
+    data = data if isinstance(data, da.Array) else np.asarray(data)
+    if data.shape not in (shape, shape[1:]):
+        raise InputError(f"{name} has the shape {data.shape}", f"give {shape}", key=name)
+    if isinstance(data, np.ndarray):
+        return MappedArray(data, shape[0])
+    return files if (files := files_behind(data)) is not None else data
+
+
+def _dask(plane: Any) -> da.Array:
+    data = plane.data if isinstance(plane, xr.DataArray) else plane
+    return data if isinstance(data, da.Array) else da.from_array(np.asarray(data), chunks=-1)
+
+
+def band_files(array: da.Array) -> Delayed:
+    """Return a task that gives a source of whole frames of an expression.
+
+    It is evaluated by row bands, as its files are read, and each band is written to scratch, from where the
+    frames are put together: no pixels travel between workers.
+    """
+    bands = bands_of(array)
+    folder = str(scratch_folder())
+    write = delayed(band_to_scratch, name=f"write-{array.name}", pure=False, traverse=False)
+    parts = [
+        write(piece, folder, dask_key_name=f"band-to-scratch-{array.name}-{number}")
+        for number, piece in enumerate(evaluated_bands(array, bands))
     ]
+    return delayed(BandFiles, pure=False)(parts, dask_key_name=f"bands-of-{array.name}")
 
 
-def source_stats(
-    source: FileBands | MappedArray, start: int, stop: int, settings: Mapping[str, Any]
-) -> dict[str, Any]:
+def band_to_scratch(band: Any, folder: str) -> ScratchPart:
+    """Write a band of an expression to scratch."""
+    return ScratchPart(Path(folder) / f"{uuid4().hex}.band", {"band": np.asarray(band)})
+
+
+class BandFiles:
+    """Frames whose row bands lie on scratch."""
+
+    def __init__(self, parts: Sequence[Mapping[str, Any]]) -> None:
+        self.parts = parts
+
+    def read_frame(self, frame: int) -> Any:
+        """Return one frame."""
+        return np.concatenate([part["band"][frame] for part in self.parts])
+
+
+def frame_block(shared: Any, start: int, stop: int, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the statistics of some frames, read here one after the other."""
-    return _stacked([kernel.frame_statistics(source.read_frame(i), **settings) for i in range(start, stop)])
-
-
-def array_stats(frames: np.ndarray[Any, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the statistics of frames that the graph hands over."""
-    return _stacked([kernel.frame_statistics(np.ascontiguousarray(frame), **settings) for frame in frames])
-
-
-def _stacked(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    source, masks = shared if isinstance(shared, tuple) else (shared, None)
+    rows = []
+    for frame in range(start, stop):
+        image = source.read_frame(frame)
+        if masks is not None:
+            wide = image.dtype.itemsize > (4 if image.dtype.kind == "f" else 2)
+            image = image.astype(np.float64 if wide else np.float32)
+            image[np.asarray(masks.read_frame(frame)) != 0] = np.nan
+        rows.append(kernel.frame_statistics(np.ascontiguousarray(image), **settings))
     return {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}

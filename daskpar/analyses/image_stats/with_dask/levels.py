@@ -1,4 +1,4 @@
-"""Scales and zero levels of frames: numbers, or taken from a statistic of each frame or its exposure.
+"""Scales and zero levels of frames: numbers, or from a statistic of each frame, its exposure or a keyword.
 
 Relative to the first frame: a multiplicative scale is its level over that of the frame, an additive zero the
 level of the frame above its own.
@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.delayed import Delayed, delayed
 
 from daskpar.analyses.image_stats.with_dask.frames import frame_stats
+from daskpar.analyses.image_stats.with_dask.selection import files_behind, stack_records
 from daskpar.errors import InputError, RecipeError
+from daskpar.inputs.image_keywords import keyword_numbers
 
 STATISTICS = ("mean", "median", "clipped_mean", "clipped_median")
 KEYS = ("scaling", "zero")
+KEYWORD = "keyword:"
 
 
 def vector(name: str, given: Any, frames: int) -> list[float] | None:
@@ -58,13 +62,29 @@ def known_levels(stack: xr.DataArray, settings: Mapping[str, Any]) -> dict[str, 
             found[key] = vector(key, exposure.flat[0] / exposure, stack.shape[0])
         elif not isinstance(given, str):
             found[key] = vector(key, given, stack.shape[0])
+        elif given.startswith(KEYWORD):
+            found[key] = relative({key: _keyword_levels(stack, key, given.removeprefix(KEYWORD))})[key]
         elif given not in STATISTICS:
-            names = ", ".join([*STATISTICS, *(["exposure"] if key == "scaling" else [])])
+            names = ", ".join([*STATISTICS, "keyword:NAME", *(["exposure"] if key == "scaling" else [])])
             raise RecipeError(f"{key} is {given!r}", f"give numbers or one of {names}", key=key)
     return found
 
 
-def measured_levels(stack: xr.DataArray, settings: Mapping[str, Any]) -> Delayed | None:
+def _keyword_levels(stack: xr.DataArray, key: str, keyword: str) -> Any:
+    """Return what the headers of the frames say under a keyword."""
+    files = files_behind(stack.data)
+    records = [files.record] if files is not None else []
+    if not records and isinstance(stack.data, da.Array):
+        records = list(stack_records(stack.data).values())
+    fitting = [record for record in records if len(record) == stack.shape[0]]
+    if len(fitting) != 1:
+        raise RecipeError("there are no headers to read keywords from", "give numbers", key=key)
+    return keyword_numbers(fitting[0], keyword.upper())
+
+
+def measured_levels(
+    stack: xr.DataArray, settings: Mapping[str, Any], masks: Any = None
+) -> Delayed | None:
     """Return a task that gives the scales and zero levels that are statistics; None where there are none.
 
     Parameters
@@ -73,7 +93,9 @@ def measured_levels(stack: xr.DataArray, settings: Mapping[str, Any]) -> Delayed
         (frame, y, x).
     settings : mapping
         From `known_levels`. ``section``, where given: first row, row after the last, first column, column
-        after the last; the statistics are of this part, masked pixels included.
+        after the last; the statistics are of this part.
+    masks : array_like of bool, optional
+        (frame, y, x) or (y, x); True where a pixel does not count.
     """
     wanted = {key: settings[key] for key in KEYS if isinstance(settings[key], str)}
     if not wanted:
@@ -85,7 +107,8 @@ def measured_levels(stack: xr.DataArray, settings: Mapping[str, Any]) -> Delayed
             todo = f"give first row, end of rows, first column, end of columns within {stack.shape[1:]}"
             raise RecipeError(f"section is {list(section)}", todo, key="section")
         rows, columns = slice(top, bottom), slice(left, right)
-    stats = frame_stats(stack[:, rows, columns], percentiles=())
+    part = None if masks is None else masks[..., rows, columns]
+    stats = frame_stats(stack[:, rows, columns], percentiles=(), mask=part)
     levels: Delayed = delayed(relative, pure=True)({key: stats[name].data for key, name in wanted.items()})
     return levels
 

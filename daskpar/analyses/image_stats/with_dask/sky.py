@@ -1,4 +1,4 @@
-"""The WCS of an image that was cut out of another."""
+"""The WCS of stacks and results, also of an image that was cut out of another."""
 
 from __future__ import annotations
 
@@ -6,6 +6,39 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+
+from daskpar.errors import InputError
+
+
+def wcs(ds: xr.Dataset | xr.DataArray) -> Any:
+    """Return the celestial WCS of a stack or of a combined image.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset or DataArray
+        From `open_stack`, `combine` or a run; of a stack that was sliced, the WCS of the slice.
+
+    Returns
+    -------
+    astropy.wcs.WCS
+        Made anew; it may be changed. ``pixel_shape`` is set. Pixels are counted from 0 in numpy's order
+        ``[y, x]``, as ``world_to_array_index`` gives them.
+
+    Raises
+    ------
+    daskpar.errors.InputError
+        There is none, or the slice has gaps, which a header cannot describe.
+    """
+    from astropy.wcs import WCS
+
+    planes = ds.data_vars.values() if isinstance(ds, xr.Dataset) else ()
+    one: Any = next((plane for plane in planes if plane.attrs.get("wcs_header")), ds)
+    text = wcs_header(one)
+    if not text:
+        raise InputError("there is no celestial WCS", "see attrs['wcs_header'], which is empty", key="wcs")
+    found = WCS(text, naxis=2)
+    found.pixel_shape = one.sizes["x"], one.sizes["y"]
+    return found
 
 
 def wcs_header(stack: xr.DataArray) -> str:

@@ -123,7 +123,7 @@ class MappedArray:
     def read_frame(self, frame: int) -> Array:
         """Return one frame."""
         array: Any = self.array if self.path is None else from_scratch(self.path)
-        return np.ascontiguousarray(array[frame])
+        return np.ascontiguousarray(array[frame] if array.ndim == 3 else array)
 
 
 def content_digest(array: Array) -> str:

@@ -1,0 +1,223 @@
+"""Hold the combination of a stack against the programs that astronomers use, on one core.
+
+    python tests/benchmarks/bench_image_peers.py [--side 2048] [--frames 32] [--repeats 7]
+    python tests/benchmarks/bench_image_peers.py --memory | --large | --many-gz      (runs, up to 20 GB)
+
+All peers read the same FITS files from the page cache, clip at 3 sigma and average the rest; repeats are
+interleaved, CPU seconds (user and system) are compared. The command of each peer and what differs is printed.
+Peers that are not installed are named and left out. `--memory` runs 32 and 512 frames, `--large` writes a
+20k x 20k image from sparse files (20 GB, apparent), `--many-gz` runs 2000 small compressed frames: each
+prints the time, the largest process and the largest worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from bench_image_kernel import night
+
+OURS = "daskpar kernel, files to planes"
+
+
+def cpu(case: Callable[[], object]) -> float:
+    """Return the CPU seconds of a call, those of its child processes included."""
+
+    def used() -> float:
+        both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(usage.ru_utime + usage.ru_stime for usage in both)
+
+    begin = used()
+    case()
+    return used() - begin
+
+
+def command(*words: str, folder: Path) -> Callable[[], object]:
+    """Return a call of a program, quiet unless it fails."""
+
+    def call() -> None:
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{words[0]} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+    return call
+
+
+def ours(folder: Path) -> dict[str, tuple[Callable[[], object], str]]:
+    """Return the kernel on bands of the files, and the whole way through a cluster of one thread."""
+    import dask
+
+    import daskpar
+
+    stack = daskpar.open_stack(str(folder / "f_*.fit"))
+
+    def planes() -> object:
+        with dask.config.set(scheduler="synchronous"):
+            return daskpar.combine(stack).compute()
+
+    return {OURS: (planes, "daskpar.combine(stack).compute(), one thread: all five planes")}
+
+
+def peers(folder: Path, count: int) -> dict[str, tuple[Callable[[], object], str]]:
+    """Return the peers that are installed, each with what it does and what differs."""
+    found: dict[str, tuple[Callable[[], object], str]] = {}
+    paths = sorted(folder.glob("f_*.fit"))
+    if shutil.which("siril-cli"):
+        script = folder / "stack.ssf"
+        lines = (
+            "requires 1.0.0",
+            "setcpu 1",
+            "set32bits",
+            "setext fit",
+            "stack f_ rej s 3 3 -nonorm -out=siril",
+        )
+        script.write_text("\n".join(lines) + "\n")
+        call = command("siril-cli", "-d", str(folder), "-s", str(script), folder=folder)
+        found["Siril"] = (
+            call,
+            f"{'; '.join(lines[1:])}: no counts, no errors, its own rounds; start-up counted",
+        )
+    if shutil.which("astarithmetic"):
+        words = [*map(str, paths), str(count), "3", "5", "sigclip-mean"]
+        call = command("astarithmetic", *words, "-g0", "--numthreads=1", "--output=ga.fits", folder=folder)
+        text = f"astarithmetic ... {count} 3 5 sigclip-mean --numthreads=1: no counts, no errors"
+        found["gnuastro"] = (call, text)
+
+    def by_astropy() -> object:
+        from astropy.stats import sigma_clip
+
+        data = np.stack([fits.getdata(path) for path in paths])
+        return sigma_clip(data, sigma=3, maxiters=5, axis=0, masked=True, copy=False).mean(axis=0)
+
+    found["astropy"] = (
+        by_astropy,
+        "sigma_clip(sigma=3, maxiters=5, axis=0).mean(0): no errors; float32 inside",
+    )
+    try:
+        from astropy.nddata import CCDData
+        from ccdproc import Combiner
+
+        def by_ccdproc() -> object:
+            combiner = Combiner([CCDData(fits.getdata(path), unit="adu") for path in paths])
+            combiner.sigma_clipping(3, 3, func="median", dev_func="std")
+            return combiner.average_combine()
+
+        found["ccdproc"] = (by_ccdproc, "sigma_clipping(3, 3, median, std); average_combine(): one round")
+    except ImportError:
+        pass
+    missing = {"Siril", "gnuastro", "ccdproc"} - found.keys()
+    if missing:
+        print(f"not installed, left out: {', '.join(sorted(missing))}")
+    return found
+
+
+def compare(side: int, count: int, repeats: int) -> None:
+    """Print medians of interleaved repeats, and ratios to ours."""
+    with tempfile.TemporaryDirectory(prefix="peers-") as name:
+        folder = Path(name)
+        for i, frame in enumerate(night(count, side), start=1):
+            fits.writeto(folder / f"f_{i:05d}.fit", frame)
+        cases = ours(folder) | peers(folder, count)
+        times: dict[str, list[float]] = {name: [] for name in cases}
+        for turn in range(repeats + 1):
+            for name, (case, _) in cases.items():
+                for output in ("siril.fit", "ga.fits"):
+                    (folder / output).unlink(missing_ok=True)
+                seconds = cpu(case)
+                if turn:
+                    times[name].append(seconds)
+    base = float(np.median(times[OURS]))
+    print(f"{count} frames of {side} x {side} float32, {repeats} interleaved repeats, CPU seconds")
+    for name, seconds in times.items():
+        middle = float(np.median(seconds))
+        span = f"[{min(seconds):.2f}, {max(seconds):.2f}]"
+        print(f"{name:34s} {middle:8.2f} s {span:16s} ratio {middle / base:6.1f}   {cases[name][1]}")
+
+
+def run(folder: Path, files: str, label: str) -> None:
+    """Run a recipe as users do, and print its time and memory."""
+    recipe = {
+        "name": "bench", "analysis": "image_stats", "inputs": {"files": files},
+        "options": {"frame_stats": None, "combine": {"sigma": 3}}, "outputs": ["combined.fits"],
+        "keep_ledger": "until_done",
+    }  # fmt: skip
+    (folder / "recipe.yaml").write_text(json.dumps(recipe))
+    words = [sys.executable, "-m", "daskpar", "run", "recipe.yaml", "--runs", "runs", "--json"]
+    process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"{label}: the run failed")
+    (path,) = (folder / "runs").iterdir()
+    events = [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]
+    workers = max(event["memory_bytes"] for event in events if event["event"] == "block")
+    seconds = next(event["seconds"] for event in events if event["event"] == "done")
+    text = f"largest process {usage.ru_maxrss / 1e3:.0f} MB, largest worker {workers / 1e6:.0f} MB"
+    print(f"{label:40s} {seconds:8.1f} s   {text}")
+    shutil.rmtree(folder / "runs")
+
+
+def sparse(path: Path, side: int) -> None:
+    """Write a float32 frame of zeros that takes no disk."""
+    header = fits.Header({"SIMPLE": True, "BITPIX": -32, "NAXIS": 2, "NAXIS1": side, "NAXIS2": side})
+    text = header.tostring().encode()
+    with open(path, "wb") as file:
+        file.write(text)
+        file.truncate(len(text) + -(-side * side * 4 // 2880) * 2880)
+
+
+def runs(options: argparse.Namespace) -> None:
+    """Do the runs that were asked for."""
+    with tempfile.TemporaryDirectory(prefix="peers-") as name:
+        folder = Path(name)
+        if options.memory:
+            for i, frame in enumerate(night(32, 1024)):
+                for copy in range(16):
+                    fits.writeto(folder / f"m{copy:02d}_{i:02d}.fits", frame)
+            run(folder, "m00_*.fits", "32 frames of 1024 x 1024")
+            run(folder, "m*.fits", "512 frames of 1024 x 1024")
+        if options.large:
+            for i in range(13):
+                sparse(folder / f"l{i:02d}.fits", 20_000)
+            run(folder, "l*.fits", "13 frames of 20000 x 20000 (21 GB)")
+        if options.many_gz:
+            frame = night(1, 256)[0]
+            fits.writeto(folder / "one.fits", frame)
+            packed = gzip.compress((folder / "one.fits").read_bytes(), 1)
+            for i in range(2000):
+                (folder / f"z{i:04d}.fits.gz").write_bytes(packed)
+            run(folder, "z*.fits.gz", "2000 frames of 256 x 256, gzip")
+
+
+def main() -> None:
+    """Print the table, or do the runs that flags ask for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--side", type=int, default=2048)
+    parser.add_argument("--frames", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--memory", action="store_true", help="32 and 512 frames through runs")
+    parser.add_argument("--large", action="store_true", help="20k x 20k from 21 GB of sparse files")
+    parser.add_argument("--many-gz", action="store_true", help="2000 small .gz frames")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if options.memory or options.large or options.many_gz:
+        runs(options)
+    else:
+        compare(options.side, options.frames, options.repeats)
+
+
+if __name__ == "__main__":
+    main()

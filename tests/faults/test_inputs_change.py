@@ -1,0 +1,69 @@
+"""Inputs that change while they are read, and more files than a process may open."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import environment
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+
+ITEMS = 40
+MODULE = """
+from pathlib import Path
+
+
+def work(path):
+    text = Path(path).read_text()
+    mark(f"begin {text}")
+    HOOK
+    return {"number": int(text)}
+"""
+BEGIN = ["run", "recipe.yaml", "-p", "site.yaml", "--allow-code", "--json"]
+
+
+def write(folder, count, hook="pass", items=ITEMS, **options):
+    """Write a recipe over files that hold their numbers."""
+    for i in range(items):
+        (folder / f"data{i:04d}.txt").write_text(str(i))
+    (folder / "mine.py").write_text(count.source + MODULE.replace("HOOK", hook))
+    (folder / "site.yaml").write_text("kind: local\nworkers: 1\nprocesses: false\ndashboard: false\n")
+    recipe = {
+        "name": "read", "analysis": "map", "inputs": {"files": "data*.txt"},
+        "options": {"function": "mine:work", **options}, "outputs": ["table.ecsv"],
+    }  # fmt: skip
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+
+
+@pytest.mark.parametrize("change", ["write_text('77')", "unlink()"], ids=["edited", "removed"])
+@pytest.mark.parametrize("victim", [30, 10], ids=["before it is read", "while it is read"])
+def test_an_input_that_changes_on_the_way_ends_the_run(tmp_path, cli, count, change, victim):
+    target = tmp_path / f"data{victim:04d}.txt"
+    write(tmp_path, count, f"if text == '10':\n        Path({str(target)!r}).{change}", items_per_block=1)
+    done = cli(*BEGIN)
+    assert done.code == 3
+    assert str(target) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("runs/*/results/*"))  # never a mixture
+    refused = cli("resume", "last")
+    assert refused.code == 3
+    found = cli("verify", "last", "--json")
+    assert found.code == 3
+    named = [f for f in json.loads(found.stdout)["findings"] if f["state"] == "differs"]
+    assert len(named) == 1
+    assert target.name in named[0]["item"]
+
+
+def test_many_more_files_than_may_be_open(tmp_path, runs, count):
+    write(tmp_path, count, items=2000)
+    limited = ["bash", "-c", 'ulimit -n 256; exec "$0" "$@"', sys.executable, "-m", "daskpar", *BEGIN]
+    done = subprocess.run(
+        limited, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    status = json.loads(done.stdout)
+    assert os.path.exists(status["outputs"][0])
+    assert len(count.lines()) == 2000
