@@ -13,7 +13,6 @@ import typer
 
 from daskpar import cli_runs, cli_verify
 from daskpar.cli_compare import compare
-from daskpar.cli_compare import compare
 from daskpar.cli_runs import status_text
 from daskpar.dashboard import verbs as watching
 from daskpar.errors import DaskparError, UsageError
@@ -206,12 +205,9 @@ def submit(
 app.command("list")(cli_runs.list_)
 for verb in (
     cli_runs.status, cli_runs.logs, cli_runs.cancel, cli_runs.clean, cli_runs.doctor,
-    compare, watching.dashboard, watching.report, cli_verify.verify, cli_verify.rerun, compare,
+    compare, watching.dashboard, watching.report, cli_verify.verify, cli_verify.rerun,
 ):  # fmt: skip
     app.command()(verb)
-
-
-app.command()(compare)
 
 
 def _replay(what: str, block: str, runs: Path | None) -> None:
