@@ -22,7 +22,7 @@ SHIFTS = [(0.0, 0.0), (3.0, -2.0), (-4.3, 1.4), (0.4, 60.0)]
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
-    from daskpar.analyses.image_stats.with_dask import blocks
+    from daskpar.analyses.image_stats import partition as blocks
     from daskpar.inputs import staging
 
     monkeypatch.setattr(blocks, "LEAST_BLOCK_BYTES", 5_000)

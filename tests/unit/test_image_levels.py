@@ -18,7 +18,7 @@ LEVELS = np.array([100.0, 110.0, 90.0, 130.0, 95.0, 105.0])
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
-    from daskpar.analyses.image_stats.with_dask import blocks
+    from daskpar.analyses.image_stats import partition as blocks
 
     monkeypatch.setattr(blocks, "LEAST_BLOCK_BYTES", 6_000)
 
