@@ -111,7 +111,7 @@ FULL = {
     "source /opt/x.sh"],
     "scratch": "/scratch/p7", "python": "/opt/env/bin/python3.11", "security": KEYS,
     "roots": {"data": "/p/m13"},
-    "driver": {"mode": "process", "walltime": "2 h", "memory": "500 MB", "partition": "long"},
+    "driver": {"mode": "here", "walltime": "2 h", "memory": "500 MB", "partition": "long"},
 }  # fmt: skip
 
 
