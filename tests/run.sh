@@ -47,14 +47,15 @@ echo "system packages: $((SECONDS - started)) s"
 
 started=$SECONDS
 # What the environment depends on: this interpreter, our requirements, and where the checkout lies.
-digest=$({ "$python" -VV; pwd; cat pyproject.toml; } | sha256sum | cut -d' ' -f1)
+digest=$({ "$python" -VV; pwd; cat pyproject.toml tests/constraints.txt; } | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$environment/digest" 2>/dev/null)" != "$digest" ]; then
     rm -rf "$environment"
     "$python" -m venv "$environment"
     if command -v uv >/dev/null; then
-        uv pip install --quiet --python "$environment/bin/python" --editable '.[test]'
+        uv pip install --quiet --python "$environment/bin/python" --constraint tests/constraints.txt --editable '.[test]'
     else
-        "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+        "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
+            --constraint tests/constraints.txt --editable '.[test]'
     fi
     echo "$digest" >"$environment/digest"
 fi

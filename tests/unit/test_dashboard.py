@@ -39,7 +39,7 @@ def make_run(folder, name, state="done", analysis="monte_carlo", **more):
     run.write_state(
         {**EMPTY_STATE, "name": name, "state": state, "blocks_done": 2, "blocks_total": 2, **more}
     )
-    run.append_events([{**BLOCK, "key": f"{k:040x}"} for k in range(2)])
+    run.append_events([{**BLOCK, "key": f"{k:040x}", "label": f"batches {k}-{k}"} for k in range(2)])
     return run
 
 
