@@ -324,7 +324,7 @@ def _import_statements(source: bytes) -> tuple[ast.Import | ast.ImportFrom, ...]
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield all nodes of a syntax tree except those under ``if TYPE_CHECKING``, which never run."""
+    """Yield all statements of a syntax tree except those under ``if TYPE_CHECKING``, which never run."""
     for child in ast.iter_child_nodes(tree):
         if (
             isinstance(child, ast.If)
@@ -332,5 +332,6 @@ def _statements(tree: ast.AST) -> Iterator[ast.AST]:
             and child.test.id == "TYPE_CHECKING"
         ):
             continue
-        yield child
-        yield from _statements(child)
+        if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):  # expressions import nothing
+            yield child
+            yield from _statements(child)
