@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
-import xarray as xr
 from dask.delayed import Delayed
 
 from daskpar.analyses.monte_carlo import dataset, exact_quantiles, tasks
@@ -21,6 +20,7 @@ from daskpar.analyses.monte_carlo.kernel.histogram import BINS
 from daskpar.analyses.monte_carlo.kernel.stopping import round_ends
 from daskpar.analyses.monte_carlo.plan import Plan, reached
 from daskpar.durable import Stage, code_digest, collect, durable
+from daskpar.lazy import xr
 
 
 def identity(plan: Plan) -> list[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
 
 from .chunks import Output, Task, combine, sorted_chunks
 from .compiled import LANES, Array, compiled
@@ -75,6 +74,8 @@ def grow_rejected(
     extra : dict
         ``rejected_grown``, values lost to their neighbours.
     """
+    from scipy.ndimage import binary_dilation  # few grow, and it takes longer to import than all the rest
+
     n, rows, _ = shape
     marks = marked(frames, task, out).reshape(shape)
     near = neighbourhood(radius)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import dask.array as da
 import numpy as np
 from dask._task_spec import List, Task, TaskRef
 
 from daskpar.analyses.image_stats.partition import BLOCK_BYTES, runs
 from daskpar.durable import Nodes, digest_of
+from daskpar.lazy import da
 
 __all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "gathered", "runs"]
 

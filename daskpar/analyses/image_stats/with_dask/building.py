@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import xarray as xr
 from dask.delayed import delayed
 
 from daskpar.analyses.image_stats.alignment import aligned
@@ -17,6 +16,7 @@ from daskpar.analyses.image_stats.with_dask.stack import lazy_plane, row_bands
 from daskpar.analyses.image_stats.with_dask.staging import staging_nodes
 from daskpar.durable import Stage
 from daskpar.inputs.images import reading_plan
+from daskpar.lazy import xr
 
 if TYPE_CHECKING:
     from daskpar.analyses.image_stats import ImageStatsOptions

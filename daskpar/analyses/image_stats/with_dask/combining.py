@@ -12,9 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import dask.array as da
 import numpy as np
-import xarray as xr
 from dask.delayed import Delayed, delayed
 
 from daskpar.analyses.image_stats import kernel
@@ -26,6 +24,7 @@ from daskpar.analyses.image_stats.with_dask.sky import wcs_header
 from daskpar.analyses.image_stats.with_dask.sources import FileBands, Source
 from daskpar.analyses.image_stats.with_dask.staging import StagedBands, staging_nodes
 from daskpar.durable import collect, digest_of, durable, merged
+from daskpar.lazy import da, xr
 
 FLOATS = ("combined", "uncertainty", "uncertainty_propagated")
 EXTENSION_NAMES = {

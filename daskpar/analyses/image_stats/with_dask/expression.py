@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import dask.array as da
 import numpy as np
 from dask._task_spec import DataNode, GraphNode, List, Task, TaskRef, convert_legacy_graph, cull
 from dask.delayed import Delayed
@@ -38,6 +37,7 @@ from daskpar.analyses.image_stats.with_dask.sources import (
 from daskpar.analyses.image_stats.with_dask.stack import read_plane, row_bands
 from daskpar.analyses.image_stats.with_dask.staging import StagedBands, staging_nodes
 from daskpar.inputs.images import ImageStack
+from daskpar.lazy import da
 
 Graph = dict[Any, GraphNode]
 

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import dask.array as da
 import numpy as np
-import xarray as xr
 from dask.delayed import Delayed, delayed
 
 from daskpar.analyses.image_stats import kernel
@@ -25,6 +23,7 @@ from daskpar.analyses.image_stats.with_dask.sources import FileBands, MappedArra
 from daskpar.analyses.image_stats.with_dask.staging import ScratchPart
 from daskpar.durable import digest_of, durable, merged
 from daskpar.errors import InputError
+from daskpar.lazy import da, xr
 
 
 def frame_stats(

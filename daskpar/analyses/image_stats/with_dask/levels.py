@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import dask.array as da
 import numpy as np
-import xarray as xr
 from dask.delayed import Delayed, delayed
 
 from daskpar.analyses.image_stats.with_dask.frames import frame_stats
 from daskpar.analyses.image_stats.with_dask.selection import files_behind, stack_records
 from daskpar.errors import InputError, RecipeError
 from daskpar.inputs.image_keywords import keyword_numbers
+from daskpar.lazy import da, xr
 
 STATISTICS = ("mean", "median", "clipped_mean", "clipped_median")
 KEYS = ("scaling", "zero")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import dask.array as da
 import numpy as np
-import xarray as xr
 
 from daskpar.analyses.image_stats import kernel
 from daskpar.analyses.image_stats.alignment import aligned
@@ -17,6 +15,7 @@ from daskpar.analyses.image_stats.with_dask.sources import FileBands, MappedArra
 from daskpar.analyses.image_stats.with_dask.stack import lazy_plane
 from daskpar.errors import InputError, RecipeError
 from daskpar.inputs.images import check_aligned
+from daskpar.lazy import da, xr
 
 #: Methods whose result can be weighted; that carry uncertainties.
 WEIGHTED, CARRYING = ("mean", "sum"), ("mean", "sum", "median")

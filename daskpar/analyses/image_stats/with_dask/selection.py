@@ -6,25 +6,30 @@ each chunk back to the read, composing the slices on the way. Anything but slice
 
 from __future__ import annotations
 
+import functools
 import itertools
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import dask.array as da
 from dask._task_spec import Alias, GraphNode, Task, TaskRef, convert_legacy_graph
-from dask.array.chunk import getitem as cut_chunk
-from dask.array.core import getter, getter_inline, getter_nofancy
 from dask.core import flatten
 from dask.utils import ensure_dict
 
 from daskpar.analyses.image_stats.with_dask.sources import FileBands
 from daskpar.analyses.image_stats.with_dask.stack import PREFIX, SOURCE_PREFIX, read_plane
 from daskpar.inputs.images import ImageStack
+from daskpar.lazy import da
 
-_CUTS = (operator.getitem, cut_chunk, getter, getter_inline, getter_nofancy)
 Graph = Mapping[Any, GraphNode]
+
+
+@functools.cache
+def _cuts() -> tuple[Any, ...]:
+    """Return the functions by which dask cuts arrays."""
+    core = da.core
+    return (operator.getitem, da.chunk.getitem, core.getter, core.getter_inline, core.getter_nofancy)
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ def traced(graph: Graph, key: Any, record: ImageStack) -> Selection | None:
         source, plane, start, stop = node.args
         axes = range(len(record)), range(start, stop), range(record.shape[1])
         return Selection(source.key, plane, axes)
-    if node.func not in _CUTS or not isinstance(node.args[0], TaskRef):
+    if node.func not in _cuts() or not isinstance(node.args[0], TaskRef):
         return None
     inner = traced(graph, node.args[0].key, record)
     index = node.args[1]

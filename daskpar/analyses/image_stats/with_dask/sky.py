@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from daskpar.errors import InputError
+from daskpar.lazy import xr
 
 
 def wcs(ds: xr.Dataset | xr.DataArray) -> Any:

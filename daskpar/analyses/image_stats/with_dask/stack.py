@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import dask.array as da
 import numpy as np
-import xarray as xr
 from dask._task_spec import DataNode, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 
@@ -16,6 +14,7 @@ from daskpar.analyses.image_stats.calibration import calibrated
 from daskpar.analyses.image_stats.with_dask.blocks import runs
 from daskpar.inputs.image_read import read_mask_rows
 from daskpar.inputs.images import ImageStack, read_band, scan_images
+from daskpar.lazy import da, xr
 
 #: Dask names of stacks, and of the records they are read by: by these a stack is known again.
 PREFIX, SOURCE_PREFIX = "stack-", "frames-"

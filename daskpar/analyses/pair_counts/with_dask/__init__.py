@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import xarray as xr
 from dask.delayed import Delayed
 
 from daskpar.analyses.pair_counts.estimates import axes
@@ -28,6 +27,7 @@ from daskpar.analyses.pair_counts.with_dask.counting import (
     count_pairs,
 )
 from daskpar.durable import Stage, collect
+from daskpar.lazy import xr
 
 if TYPE_CHECKING:
     from daskpar.analyses.pair_counts import PairCountsOptions, PairRecord

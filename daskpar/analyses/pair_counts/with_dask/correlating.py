@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from dask.delayed import Delayed
 from numpy.typing import ArrayLike
 
@@ -25,6 +24,7 @@ from daskpar.analyses.pair_counts.with_dask.counting import Count, coordinates, 
 from daskpar.analyses.pair_counts.with_dask.samples import Sample
 from daskpar.durable import collect, durable
 from daskpar.inputs.catalogs import Catalog
+from daskpar.lazy import xr
 
 
 def correlation(

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import dask.array as da
 import numpy as np
-import xarray as xr
 from dask.delayed import Delayed, delayed
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,6 +18,7 @@ from daskpar.analyses.pair_counts.steps import bare_question, finished
 from daskpar.analyses.pair_counts.with_dask.samples import Sample, Shared, as_sample
 from daskpar.durable import collect, digest_of, durable
 from daskpar.inputs.catalogs import Catalog
+from daskpar.lazy import da, xr
 
 #: Without a run the number of blocks is fixed before the density is known, from the number of points.
 POINTS_A_SLOT, MOST_SLOTS = 1000, 1024
