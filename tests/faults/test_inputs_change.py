@@ -38,13 +38,26 @@ def write(folder, count, hook="pass", items=ITEMS, **options):
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
 
 
+# What the first block does, whichever it is: blocks run in the order of their keys, not of their items.
+HOOK = """
+    own, marker = Path(path), Path(MARKER)
+    if not marker.exists():
+        other = own.with_name("data0031.txt" if own.name == "data0030.txt" else "data0030.txt")
+        target = TARGET
+        marker.write_text(target.name)
+        target.CHANGE
+"""
+
+
 @pytest.mark.parametrize("change", ["write_text('77')", "unlink()"], ids=["edited", "removed"])
-@pytest.mark.parametrize("victim", [30, 10], ids=["before it is read", "while it is read"])
+@pytest.mark.parametrize("victim", ["other", "own"], ids=["before it is read", "while it is read"])
 def test_an_input_that_changes_on_the_way_ends_the_run(tmp_path, cli, count, change, victim):
-    target = tmp_path / f"data{victim:04d}.txt"
-    write(tmp_path, count, f"if text == '10':\n        Path({str(target)!r}).{change}", items_per_block=1)
+    marker = tmp_path / "changed"
+    hook = HOOK.replace("MARKER", repr(str(marker))).replace("TARGET", victim).replace("CHANGE", change)
+    write(tmp_path, count, hook.strip(), items_per_block=1)
     done = cli(*BEGIN)
     assert done.code == 3
+    target = tmp_path / marker.read_text()
     assert str(target) in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("runs/*/results/*"))  # never a mixture
