@@ -7,6 +7,7 @@ the sum of pytest's closing lines.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
 import re
@@ -120,11 +121,22 @@ def run_part(name: str, extra: Sequence[str] = ()) -> Outcome:
     clock = time.monotonic()
     command = command_of(name, extra)
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdin=subprocess.DEVNULL)
-    code = process.wait()
+    code = wait_for(process)
     left = end_descendants()
     for line in left:
         print(f"left running by {name}: {line}", flush=True)
     return Outcome(name, code, time.monotonic() - clock, tuple(left))
+
+
+def wait_for(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process; meanwhile bury the orphans that became ours, as init would."""
+    while (code := process.poll()) is None:
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):
+                if child.pid != process.pid and child.status() == psutil.STATUS_ZOMBIE:
+                    os.waitpid(child.pid, os.WNOHANG)
+        time.sleep(0.2)
+    return code
 
 
 def command_of(name: str, extra: Sequence[str] = ()) -> list[str]:

@@ -96,8 +96,18 @@ class Site:
         return set(found)
 
     def wait_until_gone(self, timeout=30):
-        _, alive = psutil.wait_procs(self.ranks(), timeout=timeout)
-        assert not alive, [process.cmdline() for process in alive]
+        deadline = time.monotonic() + timeout
+        left = self.ranks()
+        while left := {process for process in left if lives(process)}:
+            assert time.monotonic() < deadline, [process.cmdline() for process in left]
+            time.sleep(0.1)
+
+
+def lives(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.fixture
