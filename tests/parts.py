@@ -35,8 +35,8 @@ CHECKS = {
 ELSEWHERE = [f"--ignore=tests/{name}" for name in ("slurm", "mpi", "browser", "install")]
 PARTS = {
     "unit": ("not fault and not soak", [*ELSEWHERE, "-n", "2"]),
-    "fault": ("fault and not soak", [*ELSEWHERE, "-n", "2"]),
-    "slurm": ("not soak", ["tests/slurm", "-n", "2"]),  # each with a Slurm of its own
+    "fault": ("fault and not soak", [*ELSEWHERE, "-n", "3"]),  # they wait more than they compute
+    "slurm": ("not soak", ["tests/slurm", "-n", "3"]),  # each with a Slurm of its own
     "mpi": ("not soak", ["tests/mpi", "-n", "2"]),
     "browser": ("not soak", ["tests/browser"]),
     "install": ("not soak", ["tests/install"]),
