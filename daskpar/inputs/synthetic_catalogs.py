@@ -189,7 +189,7 @@ def expected_pairs(spec: SyntheticCatalog, edges: Floats) -> Floats:
     """
     edges = np.asarray(edges, float)
     pairs = float(spec.n_points) * (spec.n_points - 1)
-    uniform = np.diff(4 / 3 * np.pi * edges**3) / spec.boxsize**3
+    uniform = np.diff(4 / 3 * np.pi * edges * edges * edges) / spec.boxsize**3
     if spec.kind == "uniform":
         return pairs * uniform
     scaled = edges / (2 * spec.cluster_sigma)

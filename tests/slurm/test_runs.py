@@ -138,10 +138,9 @@ def test_a_run_begun_here_finishes_on_slurm(site):
     site.wait(some_done)
     stored = site.json("cancel", "last")["blocks_done"]
     assert 4 <= stored < 32
-    before = len(site.computed())
     assert site.json("resume", "last", "-p", "site.yaml")["state"] == "pending"
     status = site.wait(lambda status: status["state"] == "done")
-    assert len(site.computed()) - before == 32 - stored
+    assert 32 <= len(site.computed()) <= 32 + 2  # what ran when it was cancelled may be run again
     assert status["result_hash"] == site.local_hash()
 
 

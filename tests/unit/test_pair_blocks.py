@@ -157,3 +157,14 @@ def test_part_of_a_real_mock_against_brute_force():
         pairs, products, _ = brute(sample, None, weights=(weights, weights), **form)
         np.testing.assert_array_equal(result["npairs"], pairs)
         np.testing.assert_allclose(result["weight_sum"], products, rtol=1e-12)
+
+
+def test_edges_and_sines_are_rounded_once():
+    from daskpar.analyses.pair_counts.kernel.rounded import geometric, sine
+
+    edges = geometric(0.5, 40.0, 21)
+    assert (edges[0], edges[-1]) == (0.5, 40.0)
+    assert np.all(np.abs(edges - np.geomspace(0.5, 40.0, 21)) <= 4 * np.spacing(edges))
+    angles = np.concatenate([[0.0, np.pi / 2], np.linspace(1e-9, 3.2, 200)])
+    assert np.all(np.abs(sine(angles) - np.sin(angles)) <= np.spacing(np.abs(np.sin(angles))))
+    assert sine(np.array([np.pi / 6]))[0] == 0.49999999999999994

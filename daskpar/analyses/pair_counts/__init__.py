@@ -86,7 +86,9 @@ class Spacing(_Settings):
 
     def edges(self) -> tuple[float, ...]:
         """Return the edges."""
-        make = np.geomspace if self.log else np.linspace
+        from daskpar.analyses.pair_counts.kernel.rounded import geometric
+
+        make = geometric if self.log else np.linspace
         return tuple(make(self.start, self.stop, self.bins + 1).tolist())
 
     @model_validator(mode="after")

@@ -116,7 +116,7 @@ def random_pairs_in_box(
     volume = float(np.prod(boxsize))
     if not volume > 0 or metric not in ("r", "rp_pi", "s_mu"):
         raise ValueError("random pairs are known without counting in a fully periodic box only")
-    shells = 4.0 / 3.0 * np.pi * np.diff(np.asarray(edges, dtype=np.float64) ** 3) / volume
+    shells = 4.0 / 3.0 * np.pi * np.diff(_power(edges, 3)) / volume
     if metric == "r":
         return np.asarray(shells)
     if second_edges is None:
@@ -125,8 +125,14 @@ def random_pairs_in_box(
     widths = np.diff(second_edges) * (1.0 if second_edges[0] < 0 else 2.0)
     if metric == "s_mu":
         return np.asarray(shells[:, None] * (widths / 2.0))
-    rings = np.pi * np.diff(np.asarray(edges, dtype=np.float64) ** 2) / volume
+    rings = np.pi * np.diff(_power(edges, 2)) / volume
     return np.asarray(rings[:, None] * widths)
+
+
+def _power(edges: Floats, exponent: int) -> Floats:
+    """Multiply, as ``**`` rounds differently on different processors."""
+    values = np.asarray(edges, dtype=np.float64)
+    return values * values if exponent == 2 else values * values * values
 
 
 def projected(xi: Floats, pi_edges: Floats) -> Floats:

@@ -27,6 +27,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from daskpar.analyses.pair_counts.kernel.rounded import sine
+
 Floats = NDArray[np.float64]
 
 METRICS = ("r", "theta", "rp_pi", "s_mu")
@@ -122,7 +124,7 @@ class Binning:
         """What squared separations are compared with, shape (n + 1,)."""
         edges = np.asarray(self.edges, dtype=np.float64)
         if self.metric == "theta":
-            chord = 2.0 * np.sin(np.radians(edges) / 2.0)
+            chord = 2.0 * sine(np.radians(edges) / 2.0)
             return chord * chord
         return edges * edges
 
