@@ -1,5 +1,6 @@
 """Runs under a real mpiexec: the bits of a local run, clean ends, exit codes, lost workers and ranks."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -92,7 +93,9 @@ class Site:
         found = []
         for process in psutil.process_iter(["cmdline"]):
             if str(self.folder) in " ".join(process.info["cmdline"] or []):
-                found += [process, *process.children(recursive=True)]
+                found.append(process)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    found += process.children(recursive=True)
         return set(found)
 
     def wait_until_gone(self, timeout=30):
@@ -217,7 +220,7 @@ def test_a_killed_rank(site, rank):
         process
         for process in mine.ranks()
         if number in (variable(process, "PMI_RANK"), variable(process, "OMPI_COMM_WORLD_RANK"))
-        and "daskpar.ranks" in " ".join(process.cmdline())
+        and "daskpar.ranks" in command_line(process)
     )
     killed.kill()
     mine.wait_until_gone()
@@ -228,6 +231,13 @@ def test_a_killed_rank(site, rank):
     assert again["state"] == "done"
     assert len(mine.computed()) - before <= 40 - status["blocks_done"] + 2
     mine.wait_until_gone()
+
+
+def command_line(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def variable(process, name):
