@@ -188,7 +188,8 @@ def merged(run):
 
 @pytest.mark.parametrize("profile", ["local", "mpi"])
 def test_science_and_progress_of_a_live_run(browser, live, screenshots, profile):
-    if profile == "mpi" and (shutil.which("mpiexec") is None or find_spec("mpi4py") is None):
+    places = os.pathsep.join([os.environ["PATH"], os.path.dirname(sys.executable)])
+    if profile == "mpi" and (shutil.which("mpiexec", path=places) is None or find_spec("mpi4py") is None):
         pytest.skip("MPI is not installed: no mpiexec")
     driver, run = live.run(profile)
     server, link = live.dashboard()
