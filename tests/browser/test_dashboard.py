@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
