@@ -52,7 +52,7 @@ def test_same_bits_everywhere(slurm, tmp_path, name):
     slurm.wait_until_empty(90)
 
 
-@pytest.mark.parametrize("name", ["image_stats", "monte_carlo_pi", "pair_counts_box"])
+@pytest.mark.parametrize("name", RECIPES)
 def test_same_bits_on_an_older_cpu(slurm, tmp_path, name):
     site = Site(slurm, tmp_path)
     site.profile(memory="1500 MB", driver={"mode": "here"})
