@@ -7,9 +7,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskpar.clusters import slurm_commands
@@ -17,6 +17,7 @@ from daskpar.clusters.interfaces import chosen_interface, interfaces
 from daskpar.errors import DaskparError
 from daskpar.finding import Finding
 from daskpar.provenance import THREAD_VARIABLES
+from daskpar.rundir import runs_folder
 
 if TYPE_CHECKING:
     from daskpar.profile import Profile
@@ -74,10 +75,11 @@ def _queue(profile: Any) -> Iterator[Finding]:
 def _workers(profile: Profile, start: float) -> Iterator[Finding]:
     from daskpar.clusters import open_client
 
-    with open_client(profile) as client:
-        seen = client.submit(_look_around, str(Path.home()), list(THREAD_VARIABLES), pure=False).result(
-            timeout=120
-        )
+    folder = runs_folder()
+    there = next(path for path in (folder, *folder.parents) if path.is_dir())
+    with open_client(profile) as client, tempfile.NamedTemporaryFile(dir=there, prefix=".daskpar-") as token:
+        looked = client.submit(_look_around, token.name, list(THREAD_VARIABLES), pure=False)
+        seen = looked.result(timeout=120)
         seconds = time.perf_counter() - start
         count = len(client.scheduler_info()["workers"])
         yield Finding("good", f"{count} workers on {seen['host']} computed after {seconds:.1f} s")
@@ -88,10 +90,8 @@ def _workers(profile: Profile, start: float) -> Iterator[Finding]:
         )
         if link and profile.kind != "local":
             yield Finding("good", f"to see it from your machine: {ssh_line(link)}")
-        if not seen["home"]:
-            yield Finding(
-                "fault", f"workers do not see {Path.home()}", "put the runs on a shared disk with --runs"
-            )
+        if not seen["shared"]:
+            yield Finding("fault", f"workers do not see {there}", "put the runs on a shared disk with --runs")
         loose = [name for name, value in seen["threads"].items() if value != "1"]
         if loose:
             yield Finding("note", f"workers are not limited in {', '.join(loose)}")
@@ -99,10 +99,10 @@ def _workers(profile: Profile, start: float) -> Iterator[Finding]:
             yield Finding("good", "workers use one thread for each library")
 
 
-def _look_around(home: str, variables: list[str]) -> dict[str, Any]:
+def _look_around(token: str, variables: list[str]) -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
-        "home": os.path.isdir(home),
+        "shared": os.path.exists(token),
         "threads": {name: os.environ.get(name) for name in variables},
     }
 

@@ -108,13 +108,14 @@ def test_no_slurm_here(site):
     assert "there is no command sbatch" in said
 
 
-def test_a_node_goes_down(slurm, tmp_path):
+@pytest.mark.parametrize("state", ["down", "drain"])
+def test_a_node_goes_down(slurm, tmp_path, state):
     site = Site(slurm, tmp_path, blocks=40, seconds=0.5)
     site.profile(driver={"mode": "here"})
     site.json("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", "--detach")
     site.wait(some_done)
     node = slurm.run("squeue", "--noheader", "--format=%N").stdout.split()[-1]
-    slurm.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    slurm.run("scontrol", "update", f"nodename={node}", f"state={state}", "reason=test")
     try:
         status = site.wait()
     finally:

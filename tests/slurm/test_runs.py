@@ -192,6 +192,24 @@ def test_the_driver_killed_and_resumed(slurm, tmp_path):
     assert status["result_hash"] == site.local_hash()
 
 
+def test_as_many_workers_as_there_is_work_for(slurm, tmp_path):
+    """Up to the maximum while blocks wait; those without work are let go before the end."""
+    site = Site(slurm, tmp_path, blocks=40, seconds=0.5)
+    # One long block at the end keeps the run going when the others have no work.
+    module = (tmp_path / "mine.py").read_text()
+    (tmp_path / "mine.py").write_text(
+        module.replace("time.sleep(0.5)", "time.sleep(45 if p['x'] == 39 else 0.5)")
+    )
+    site.profile(workers=1, minimum_workers=1, maximum_workers=3)
+    site.submit()
+    site.wait(lambda status: (status.get("queue") or {}).get("running") == 3)
+    site.wait(lambda status: (status.get("queue") or {}).get("running") == 1)
+    status = site.wait()
+    assert status["state"] == "done"
+    assert len({job for _, job in site.computed()}) == 3
+    assert len(site.computed()) == 40
+
+
 def test_all_in_one_allocation(site):
     site.profile(driver={"mode": "allocation"}, memory="500 MB")
     site.submit()
