@@ -80,7 +80,9 @@ def test_a_segfault_costs_only_the_block(write, cli, runs, count, tmp_path):
     done = cli(*BEGIN)
     assert done.code == 0, done.stderr
     assert json.loads(done.stdout)["blocks_done"] == ITEMS
-    assert len([line for line in count.lines() if line.startswith("end")]) == ITEMS
+    ended = [line for line in count.lines() if line.startswith("end")]
+    assert len(set(ended)) == ITEMS
+    assert len(ended) <= ITEMS + 1  # a block that had ended, but was not yet stored when its worker died
     assert len(stored(runs)) == ITEMS
 
 
