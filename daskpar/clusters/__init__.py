@@ -54,6 +54,11 @@ class Place:
         """The name of jobs: the run's."""
         return self.folder.name
 
+    @property
+    def keys(self) -> Path:
+        """The folder of the keys that scheduler and workers present to each other."""
+        return self.folder / "keys"
+
 
 @contextmanager
 def open_client(profile: str | Path | Profile = "local", **changes: Any) -> Iterator[Client]:

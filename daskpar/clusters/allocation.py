@@ -42,9 +42,20 @@ def open_allocation(profile: SlurmProfile, place: Place) -> Iterator[Client]:
         raise ClusterError(
             "the driver is not inside a Slurm job", "start it with daskpar submit or daskpar resume"
         )
+    try:
+        with _opened(profile, place) as client:
+            yield client
+    finally:
+        scheduler_file(place.folder).unlink(missing_ok=True)
+        if not place.handed_over():
+            remove_keys(place.keys)
+
+
+@contextmanager
+def _opened(profile: SlurmProfile, place: Place) -> Iterator[Client]:
     interface = chosen_interface(profile.interface)
     here = chosen_interface(profile.scheduler_interface or interface, "scheduler_interface")
-    security = security_of(profile.security, place.folder / "keys")
+    security = security_of(profile.security, place.keys)
     options = {"interface": here, "protocol": "tls://", "dashboard_address": HTTP, "security": security}
     with silence_logging_cmgr(logging.CRITICAL), dask.config.set(CONFIG):
         cluster = SpecCluster(
@@ -60,12 +71,11 @@ def open_allocation(profile: SlurmProfile, place: Place) -> Iterator[Client]:
             )
             named = command.index("--name")
             with _step(profile, [*command[:named], *command[named + 2 :]], place), Client(cluster) as client:
-                _await_workers(client, profile, place)
-                yield client
-                client.shutdown()  # the workers leave by themselves, and srun with them
-    scheduler_file(place.folder).unlink(missing_ok=True)
-    if not place.handed_over():
-        remove_keys(place.folder / "keys")
+                try:
+                    _await_workers(client, profile, place)
+                    yield client
+                finally:
+                    client.shutdown()  # the workers leave by themselves, and srun with them
 
 
 @contextmanager

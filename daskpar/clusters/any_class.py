@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def open_class(profile: ClassProfile, place: Place) -> Iterator[Client]:
     """Make a cluster of the class that the profile names, scale it, and yield its client."""
     found = _class(profile.path)
-    security = security_of(profile.security, place.folder / "keys")
+    security = security_of(profile.security, place.keys)
     try:
         # No limit on waiting: the workers may be in a queue.
         config = {**CONFIG, "distributed.scheduler.no-workers-timeout": None}
@@ -40,7 +40,7 @@ def open_class(profile: ClassProfile, place: Place) -> Iterator[Client]:
                 yield client
     finally:
         if not place.handed_over():
-            remove_keys(place.folder / "keys")
+            remove_keys(place.keys)
 
 
 def _class(path: str) -> Any:

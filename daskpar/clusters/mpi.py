@@ -91,7 +91,7 @@ def open_mpi(profile: MpiProfile, place: Place) -> Iterator[Client]:
             "start the run with daskpar submit, which starts the ranks",
         )
     expected = int(ranks) - 2
-    with Client(security=security_of(profile.security, place.folder / "keys")) as client:
+    with Client(security=security_of(profile.security, place.keys)) as client:
         try:
             client.wait_for_workers(expected, timeout=ARRIVAL)
         except TimeoutError as error:

@@ -46,7 +46,7 @@ def open_slurm(profile: SlurmProfile, place: Place) -> Iterator[Client]:
         return
     interface = chosen_interface(profile.interface)
     here = chosen_interface(profile.scheduler_interface or interface, "scheduler_interface")
-    security = security_of(profile.security, place.folder / "keys")
+    security = security_of(profile.security, place.keys)
     config = {**CONFIG, "distributed.scheduler.no-workers-timeout": None}  # they may wait in the queue
     with silence_logging_cmgr(logging.CRITICAL), dask.config.set(config):
         cluster = _cluster(profile, place, interface, here, security)
@@ -79,14 +79,17 @@ def _end(cluster: Any, upkeep: Upkeep, place: Place) -> None:
         return
     (place.folder / "jobs.json").unlink(missing_ok=True)
     scheduler_file(place.folder).unlink(missing_ok=True)
-    remove_keys(place.folder / "keys")
+    remove_keys(place.keys)
 
 
 def _cluster(profile: SlurmProfile, place: Place, interface: str, here: str, security: Any) -> Any:
     cluster_class, job_class = _classes()
     keys = security.get_tls_config_for_role("worker")
     (place.folder / "logs").mkdir(exist_ok=True)
-    script = lambda name: worker_script(profile, name, place.folder, {p: keys[p] for p in PARTS}, interface)  # noqa: E731
+
+    def script(name: str) -> str:
+        return worker_script(profile, name, place.folder, {part: keys[part] for part in PARTS}, interface)
+
     return cluster_class(
         job_cls=job_class,
         n_workers=0,

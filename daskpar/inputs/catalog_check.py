@@ -57,14 +57,14 @@ def check_values(
         shown = ", ".join(f"{row_name(int(i))}: {column[i]:.10g}" for i in rows[:FIRST])
         more = f", and {len(rows) - FIRST} more" if len(rows) > FIRST else ""
         faults.append(
-            InputError(f"{what} in {shown}{more}", _TODO.get(role, _DROP), key=names[role], **where).faults[0]
+            InputError(f"{what} in {shown}{more}", _ADVICE.get(role, _DROP), key=names[role], **where).faults[0]
         )
     if faults:
         raise InputError(faults=faults)
 
 
 _DROP = "drop these rows, or mend them"
-_TODO = {
+_ADVICE = {
     "ra": "give right ascensions in degrees, with their unit if it is another",
     "dec": "give declinations in degrees, with their unit if it is another",
     "weight": "weights must be zero or more",
