@@ -57,7 +57,9 @@ def check_values(
         shown = ", ".join(f"{row_name(int(i))}: {column[i]:.10g}" for i in rows[:FIRST])
         more = f", and {len(rows) - FIRST} more" if len(rows) > FIRST else ""
         faults.append(
-            InputError(f"{what} in {shown}{more}", _ADVICE.get(role, _DROP), key=names[role], **where).faults[0]
+            InputError(f"{what} in {shown}{more}", _ADVICE.get(role, _DROP), key=names[role], **where).faults[
+                0
+            ]
         )
     if faults:
         raise InputError(faults=faults)
