@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from daskpar.rundir import EMPTY_STATE, RunDirectory, create_run, now, runs_fold
 from daskpar.settings.input_paths import resolve_inputs
 from daskpar.settings.profile_lookup import dump_profile, load_profile
 from daskpar.user_code import check_signature, code_of, copy_code, refuse_code
+from daskpar.user_modules import put_first
 
 MEMORY_SHARE = 0.6  # of a worker's limit that blocks may take; above it distributed begins to spill
 
@@ -407,11 +407,3 @@ def _write_beginning(prepared: Prepared, source: Any, allow_code: bool, settings
     run.write_state(
         {**EMPTY_STATE, "name": run.name, "profile": prepared.profile.kind, "path": str(run.path)}
     )
-
-
-def put_first(folder: Path) -> None:
-    """Have modules of this folder imported before all others."""
-    path = str(folder.absolute())
-    if path in sys.path:
-        sys.path.remove(path)
-    sys.path.insert(0, path)

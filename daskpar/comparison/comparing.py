@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +27,7 @@ from daskpar.comparison.with_dask import Setup
 from daskpar.errors import ClusterError, UsageError
 from daskpar.preparation import Prepared, load_recipe, prepare_nothing
 from daskpar.rundir import now, runs_folder
+from daskpar.user_modules import put_first
 
 if TYPE_CHECKING:
     from daskpar.profile import Profile
@@ -122,8 +121,7 @@ def compare(
 def _importable(recipe: Any) -> tuple[str, ...]:
     """Put the folder of a recipe first on the path of modules, for those that lie beside it; return it."""
     folder = Path(recipe).absolute().parent if isinstance(recipe, str | Path) else Path.cwd()
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
+    put_first(folder)
     return (str(folder),)
 
 
