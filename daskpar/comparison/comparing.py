@@ -25,7 +25,8 @@ from daskpar.comparison.versions import chosen_versions, lines_of_code
 from daskpar.comparison.weak import grown
 from daskpar.comparison.with_dask import Setup
 from daskpar.errors import ClusterError, UsageError
-from daskpar.preparation import Prepared, load_recipe, prepare_nothing
+from daskpar.loading import load_recipe
+from daskpar.preparation import Prepared, prepare_nothing
 from daskpar.rundir import now, runs_folder
 from daskpar.user_modules import put_first
 
