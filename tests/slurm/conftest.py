@@ -2,6 +2,7 @@
 
 import pytest
 from private_slurm import missing, private_slurm
+from site_of import Site
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +13,10 @@ def slurm():
         pytest.skip(reason)
     with private_slurm() as running:
         yield running
+
+
+@pytest.fixture
+def site(slurm, tmp_path):
+    """A user's folder on that Slurm; the test is over when its jobs are."""
+    yield Site(slurm, tmp_path)
+    slurm.wait_until_empty(90)

@@ -105,3 +105,13 @@ class Site:
         if before is not None:
             self.count.write_text(before)
         return status["result_hash"]
+
+
+def some_done(status):
+    """Whether a run has begun to work: for `Site.wait`."""
+    return status["blocks_done"] >= 4
+
+
+def run_of(site):
+    """Return the directory of the last run."""
+    return site.folder / "runs" / site.status()["name"]
