@@ -5,7 +5,8 @@ import os
 import signal
 
 import pytest
-from site_of import Site, run_of, some_done
+from site_of import Site, run_of
+from user_folder import some_done
 
 pytestmark = [pytest.mark.slurm, pytest.mark.fault, pytest.mark.timeout(400)]
 

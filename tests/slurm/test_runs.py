@@ -8,7 +8,8 @@ from collections import Counter
 
 import psutil
 import pytest
-from site_of import ROOT, Site, run_of, some_done
+from site_of import Site, run_of
+from user_folder import ROOT, some_done
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
 
