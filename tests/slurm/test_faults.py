@@ -5,23 +5,10 @@ import os
 import signal
 
 import pytest
-from site_of import Site
+from site_of import Site, run_of
+from user_folder import some_done
 
 pytestmark = [pytest.mark.slurm, pytest.mark.fault, pytest.mark.timeout(400)]
-
-
-@pytest.fixture
-def site(slurm, tmp_path):
-    yield Site(slurm, tmp_path)
-    slurm.wait_until_empty(90)
-
-
-def some_done(status):
-    return status["blocks_done"] >= 4
-
-
-def run_of(site):
-    return site.folder / "runs" / site.status()["name"]
 
 
 def driver_of(site):

@@ -9,19 +9,10 @@ from collections import Counter
 
 import psutil
 import pytest
-from site_of import ROOT, Site
+from site_of import Site, run_of
+from user_folder import ROOT, some_done
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
-
-
-@pytest.fixture
-def site(slurm, tmp_path):
-    yield Site(slurm, tmp_path)
-    slurm.wait_until_empty(90)
-
-
-def some_done(status):
-    return status["blocks_done"] >= 4
 
 
 def test_submit_leave_and_return(site):
@@ -57,10 +48,6 @@ def test_listeners(slurm, tmp_path, interface):
     refuse_strangers(scheduler)
     site.daskpar("cancel", "last")
     slurm.wait_until_empty(90)
-
-
-def run_of(site):
-    return site.folder / "runs" / site.status()["name"]
 
 
 def listeners(folder):
