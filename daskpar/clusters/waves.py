@@ -59,7 +59,7 @@ def _graph(tasks: dict[Any, Any]) -> LLGExpr:
 
 
 def _next_batch(running: as_completed) -> list[Future]:
-    """Return futures that have ended: where blocks are short many at once, for each fetching asks a worker."""
+    """Return futures that have ended: many at once where blocks are short: to fetch asks a worker."""
     batch: list[Future] = running.next_batch()
     if running.count():  # workers have other blocks in the meantime
         time.sleep(COLLECT)

@@ -1,9 +1,9 @@
 """The ceiling of a comparison: the bare kernel in plain processes, each pinned to a core of its own.
 
-Versions like those written by hand, for ``daskpar compare --versions bare=bare_kernels:NAME``, with results that
-are compared like all others. Only the kernel is timed: input that is common to all blocks is read, sorted and
-compiled for before the clock starts, processes take the next block from a counter, and the clock stops when
-the last block is computed, before any result travels.
+Versions like those written by hand, for ``daskpar compare --versions bare=bare_kernels:NAME``, with results
+that are compared like all others. Only the kernel is timed: input that is common to all blocks is read,
+sorted and compiled for before the clock starts, processes take the next block from a counter, and the clock
+stops when the last block is computed, before any result travels.
 """
 
 import os
@@ -24,7 +24,7 @@ PATIENCE = 600.0
 
 def waiting(parameters):
     """Wait as for a server, and return the parameters: work without a processor."""
-    time.sleep(WAIT)
+    time.sleep(parameters.get("seconds", WAIT))
     return dict(parameters)
 
 

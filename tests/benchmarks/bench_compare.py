@@ -4,15 +4,15 @@
     python tests/benchmarks/bench_compare.py --decision [--seconds 2] [--repeats 5]
 
 The first line of each analysis is what is asked of dask: from the first task submitted to the last partial
-merged, its median time over that of the faster of `multiprocessing` and `mpi4py`, with its 95 % interval: at most
-1.05 (interval below 1.10) with 10 seconds of work a core, 1.3 with one. Then each version against the ceiling,
-the bare kernel in pinned processes (`bare_kernels`), which is worth 0.93; start-up and totals.
+merged, its median time over that of the faster of `multiprocessing` and `mpi4py`, with its 95 % interval: at
+most 1.05 (interval below 1.10) with 10 seconds of work a core, 1.3 with one. Then each version against the
+ceiling, the bare kernel in pinned processes (`bare_kernels`), which is worth 0.93; start-up and totals.
 
 With 10 seconds a core, 9 repeats and an idle machine an analysis takes about ten minutes, with one second
 about three. Name one to measure it alone: image_stats, pair_counts, monte_carlo, map.
 
-``--decision`` measures threads, processes, asyncio, prange, MPI and dask on work that computes with and without
-the interpreter's lock and on work that waits, and prints the table of the README as Markdown.
+``--decision`` measures threads, processes, asyncio, prange, MPI and dask on work that computes with and
+without the interpreter's lock and on work that waits, and prints the table of the README as Markdown.
 """
 
 import argparse

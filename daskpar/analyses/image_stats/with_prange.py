@@ -1,8 +1,9 @@
 """Image statistics with numba's `prange`: one compiled loop over all blocks, numba's threads for workers.
 
-The loop is compiled; its body goes back to Python, which reads a block and calls the kernels. These leave the
-interpreter's lock, so threads meet in the little Python in between, as in `with_threads`. What `prange` adds is a
-compiler that knows how to start threads; what it lacks is a way home for exceptions, and a second machine.
+The loop is compiled; its body goes back to Python, which reads a block and calls the kernels. These leave
+the interpreter's lock, so threads meet in the little Python in between, as in `with_threads`. What `prange`
+adds is a compiler that knows how to start threads; what it lacks is a way home for exceptions, and a second
+machine.
 """
 
 from __future__ import annotations
