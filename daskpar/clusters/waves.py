@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from dask._expr import LLGExpr
 from distributed import Client, Future, as_completed, wait
 from distributed.scheduler import KilledWorker, NoWorkerError
 
@@ -14,8 +17,9 @@ if TYPE_CHECKING:
 
 WAVE = 2048  # blocks that the scheduler holds at a time; it needs some 10 kB for each
 MOST_SUSPECTS = 16
+COLLECT = 0.01  # seconds that receipts are waited for before they are fetched together
 
-Ended = tuple[Any, dict[str, Any] | BaseException]
+Ended = tuple[Any, Mapping[str, Any] | BaseException]
 
 
 class Lost(Exception):
@@ -36,10 +40,10 @@ def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
             threads = sum(client.nthreads().values())
             wave = max(WAVE, 4 * threads)
             tasks, targets = todo.take(wave - running.count())
-            running.update(client.get(tasks, targets, sync=False))
+            running.update(client.get(_graph(tasks), targets, sync=False))
         if running.is_empty():
             break
-        ended, again = _ended(client, running.next_batch())
+        ended, again = _ended(client, _next_batch(running))
         running.update(again)
         suspects.update((target, end) for target, end in ended if isinstance(end, KilledWorker))
         yield [(target, end) for target, end in ended if not isinstance(end, KilledWorker)]
@@ -47,6 +51,20 @@ def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
         yield from _each_alone(client, todo, suspects)
     else:
         yield [*suspects.items()]
+
+
+def _graph(tasks: dict[Any, Any]) -> LLGExpr:
+    """Return tasks as dask sends them, with a name: for one of its own it would look into every task."""
+    return LLGExpr(tasks, _determ_token=uuid4().hex)
+
+
+def _next_batch(running: as_completed) -> list[Future]:
+    """Return futures that have ended: many at once where blocks are short: to fetch asks a worker."""
+    batch: list[Future] = running.next_batch()
+    if running.count():  # workers have other blocks in the meantime
+        time.sleep(COLLECT)
+        batch += running.next_batch(block=False)
+    return batch
 
 
 def settle(client: Client, seconds: float) -> None:
@@ -95,7 +113,8 @@ def _each_alone(client: Client, todo: Todo, suspects: dict[Any, BaseException]) 
     try:
         for target, error in suspects.items():
             todo.waiting[target] = todo.targets[target]
-            futures = client.get(*todo.take(1), sync=False)
+            tasks, targets = todo.take(1)
+            futures = client.get(_graph(tasks), targets, sync=False)
             while futures:
                 wait(futures)
                 ended, futures = _ended(client, futures)
