@@ -8,9 +8,13 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from dask._expr import LLGExpr
 from distributed import Client, Future, as_completed, wait
 from distributed.scheduler import KilledWorker, NoWorkerError
+
+try:
+    from dask._expr import LLGExpr
+except ImportError:  # not public: without it blocks are sent a little slower
+    LLGExpr = None
 
 if TYPE_CHECKING:
     from daskpar.durable_graph import Todo
@@ -53,9 +57,9 @@ def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
         yield [*suspects.items()]
 
 
-def _graph(tasks: dict[Any, Any]) -> LLGExpr:
+def _graph(tasks: dict[Any, Any]) -> Any:
     """Return tasks as dask sends them, with a name: for one of its own it would look into every task."""
-    return LLGExpr(tasks, _determ_token=uuid4().hex)
+    return tasks if LLGExpr is None else LLGExpr(tasks, _determ_token=uuid4().hex)
 
 
 def _next_batch(running: as_completed) -> list[Future]:
