@@ -58,7 +58,12 @@ class Run:
         """Return name, state, profile, progress, times, result hash, error and path, and more."""
         status = self.directory.status()
         # A job that ended in good order may have been put back into the queue.
-        if status["state"] not in ("pending", "interrupted") or self.directory.lease.is_held():
+        if status["state"] not in ("pending", "interrupted"):
+            return status
+        if self.directory.lease.is_held():
+            status = self.directory.status()
+            if status["state"] == "interrupted" and self.is_job:  # its next start has not written yet
+                status.update(state="pending", error=None)
             return status
         job = self._job()
         if job is not None:

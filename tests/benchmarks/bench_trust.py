@@ -44,7 +44,7 @@ def cases(scale: float) -> dict[str, dict[str, Any]]:
         },
         "pairs": {
             "name": "pairs", "analysis": "pair_counts",
-            "inputs": {"synthetic": {"kind": "clustered", "n_points": max(2000, round(3e6 * scale)),
+            "inputs": {"synthetic": {"kind": "clustered", "n_points": max(2000, round(6e5 * scale)),
                                      "boxsize": 800, "n_clusters": 8000, "cluster_sigma": 4, "seed": 1}},
             "options": {"metric": "r", "edges": {"start": 0.5, "stop": 25, "bins": 20, "log": True},
                         "boxsize": 800, "estimator": "natural", "n_patches": 27},
@@ -52,7 +52,7 @@ def cases(scale: float) -> dict[str, dict[str, Any]]:
         },
         "carlo": {
             "name": "carlo", "analysis": "monte_carlo",
-            "options": {"trial": {"kind": "pi"}, "n_samples": max(10**6, round(2e10 * scale)), "seed": 1},
+            "options": {"trial": {"kind": "pi"}, "n_samples": max(10**6, round(6e9 * scale)), "seed": 1},
             "outputs": [],
         },
     }  # fmt: skip

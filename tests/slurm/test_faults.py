@@ -176,13 +176,13 @@ def test_a_second_driver_is_refused(slurm, tmp_path):
 
 
 def test_worker_jobs_reach_their_walltime(slurm, tmp_path):
-    site = Site(slurm, tmp_path, blocks=75, seconds=1)
+    site = Site(slurm, tmp_path, blocks=110, seconds=1)  # Slurm looks at limits twice a minute
     site.profile(workers=1, walltime="00:01:00")
     site.submit()
     status = site.wait(timeout=300)
     assert status["state"] == "done"
     assert len({job for _, job in site.computed()}) >= 2
-    assert len(site.computed()) <= 75 + 2  # what ran when a job ended
+    assert len(site.computed()) <= 110 + 2  # what ran when a job ended
 
 
 def test_the_controller_is_down(site):
