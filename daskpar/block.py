@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,28 @@ from daskpar.provenance import cpu_kind
 from daskpar.stored_value import as_partial, load
 
 PREVIEW_LIMIT = 4096
+
+
+class Receipt(Mapping[str, Any]):
+    """What a block's task returns: a handle of the stored partial, and what watchers are told.
+
+    No plain dict: dask takes a dict apart entry by entry, to measure its size and to send it, and that costs
+    more than a short block.
+    """
+
+    __slots__ = ("_facts",)
+
+    def __init__(self, **facts: Any) -> None:
+        self._facts = facts
+
+    def __getitem__(self, name: str) -> Any:
+        return self._facts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        return len(self._facts)
 
 
 @dataclass(frozen=True)
@@ -44,7 +66,7 @@ class BlockWork:
     again: Callable[[], bool] | None = None
     per_cpu: bool = False
 
-    def __call__(self, durable: Durable, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def __call__(self, durable: Durable, *args: Any, **kwargs: Any) -> Receipt:
         """Compute and store one block; return its receipt."""
         started = time.time()
         stored = ledger.find(self.folder, durable.key) if self.again is not None and self.again() else None
@@ -61,22 +83,22 @@ class BlockWork:
 
     def _receipt(
         self, durable: Durable, stored: ledger.Stored, started: float, preview: Any, seconds: float = 0.0
-    ) -> dict[str, Any]:
-        return {
-            "key": durable.key,
-            "label": durable.label,
-            "stored": stored,
-            "bytes": stored.length,
-            "started": started,
-            "seconds": seconds,
-            "total_seconds": time.time() - started,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "thread": threading.get_ident(),
-            "memory_bytes": memory_bytes(),
-            "preview": preview,
+    ) -> Receipt:
+        return Receipt(
+            key=durable.key,
+            label=durable.label,
+            stored=stored,
+            bytes=stored.length,
+            started=started,
+            seconds=seconds,
+            total_seconds=time.time() - started,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            thread=threading.get_ident(),
+            memory_bytes=memory_bytes(),
+            preview=preview,
             **({"cpu": stored.cpu} if self.per_cpu else {}),
-        }
+        )
 
 
 def memory_bytes() -> int:

@@ -22,6 +22,9 @@ def compare(
         int | None, typer.Option("--most-repeats", help="Go on so far, until the intervals are narrow.")
     ] = None,
     weak: Annotated[bool, typer.Option("--weak", help="The problem grows with the workers.")] = False,
+    block_sizes: Annotated[
+        str, typer.Option("--block-sizes", help="Also dask with blocks so large: gives the cost of a task.")
+    ] = "",
     profile: Annotated[
         str, typer.Option("--profile", "-p", help="The site: a profile's name or file.")
     ] = "local",
@@ -45,6 +48,7 @@ def compare(
         profile=profile,
         most_repeats=most_repeats,
         weak=weak,
+        block_sizes=_whole_numbers(block_sizes, "--block-sizes") if block_sizes else (),
         settings=settings or (),
         allow_code=allow_code,
         runs=runs,

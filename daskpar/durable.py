@@ -98,7 +98,7 @@ def durable(function: Callable[..., Any], *args: Any, key: Any, label: str) -> D
     dask.delayed.Delayed
         Named ``durable-<word>-<key>``, `word` being the first word of the label.
     """
-    digest = block_key(function, key)
+    digest = sys.intern(block_key(function, key))  # a driver meets it again in each record
     name = f"durable-{_word(label)}-{digest}"
     # The task is made here: a call of a delayed function looks into every argument, which costs more than
     # everything else.

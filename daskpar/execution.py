@@ -165,8 +165,7 @@ class Execution:
         memory = sum(self.memory.values())
         return {"blocks_total": len(self.blocks), "blocks_done": done, "memory_bytes": memory}
 
-    def _note(self, receipt: dict[str, Any]) -> None:
-        # Not popped: with threads for workers, the receipt is the very dict that dependent tasks are given.
+    def _note(self, receipt: Mapping[str, Any]) -> None:
         stored: Stored = receipt["stored"]
         self.stored[stored.key] = stored
         self._reported.add(stored.key)

@@ -25,10 +25,10 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 import numpy as np
@@ -52,7 +52,7 @@ class DamagedRecord(Exception):
     """A stored record does not match its checksums, or is cut short."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stored(Mapping[str, NDArray[Any]]):
     """A stored partial, read array by array when asked for. Small, picklable, holds no open file.
 
@@ -74,25 +74,35 @@ class Stored(Mapping[str, NDArray[Any]]):
     key: str
     digest: str
 
-    @cached_property
-    def _header(self) -> bytes:
-        # Kept as it is: as Python objects, the headers of 50 000 records would take more than 100 MB.
+    def __post_init__(self) -> None:
+        # Many records, few files; and a key that others hold, too.
+        for name in ("path", "key"):
+            object.__setattr__(self, name, sys.intern(getattr(self, name)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stored, (self.path, self.offset, self.length, self.key, self.digest)
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[BinaryIO, bytes]]:
+        # Nothing is kept of it: a driver holds the handles of 50 000 records.
         with open(self.path, "rb") as file:
             file.seek(self.offset)
-            return _read_header(file, self)[0]
+            yield file, _read_header(file, self)[0]
 
     @property
     def _layout(self) -> dict[str, Any]:
-        return _layout(self._header)
+        with self._opened() as (_, header):
+            return _layout(header)
 
     @property
     def cpu(self) -> str:
         """The kind of CPU that computed it, where its bits depend on that; else empty."""
-        return str(json.loads(self._header)["cpu"])
+        with self._opened() as (_, header):
+            return str(json.loads(header)["cpu"])
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        entry = self._layout[name]
-        with open(self.path, "rb") as file:
+        with self._opened() as (file, header):
+            entry = _layout(header)[name]
             file.seek(self.offset + entry["offset"])
             return _read_array(file, entry, self.path, self.offset)
 
@@ -102,16 +112,10 @@ class Stored(Mapping[str, NDArray[Any]]):
     def __len__(self) -> int:
         return len(self._layout)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_header"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, path=sys.intern(state["path"]))  # many records, few files
-
     def verify(self) -> None:
         """Read the whole record; raise `DamagedRecord` unless every checksum holds."""
-        with open(self.path, "rb") as file:
-            for entry in self._layout.values():
+        with self._opened() as (file, header):
+            for entry in _layout(header).values():
                 file.seek(self.offset + entry["offset"])
                 _read_array(file, entry, self.path, self.offset)
 

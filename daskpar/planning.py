@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from daskpar.comparison.recorded_runs import predicted
 from daskpar.durable import Stage
 from daskpar.durable_graph import durable_graph
 from daskpar.launching import scripts
@@ -66,6 +67,8 @@ class Plan:
         What is odd but allowed.
     script : str
         What would be submitted; empty on profiles without a batch system.
+    predictions : tuple of str
+        How long it would take by the last run like it, on these workers, half and twice as many; in words.
     """
 
     recipe: str
@@ -76,6 +79,7 @@ class Plan:
     threads: int
     warnings: tuple[str, ...] = ()
     script: str = ""
+    predictions: tuple[str, ...] = ()
 
     def data(self) -> dict[str, Any]:
         """Return the plan as plain data."""
@@ -92,6 +96,7 @@ class Plan:
             size = f"{stage.tasks} tasks, a graph of {stage.graph_bytes / 1e6:.2f} MB"
             lines.append(f"  stage {stage.name}: {stage.blocks} blocks ({kinds}), {size}; exact")
         lines += [f"  {key.replace('_', ' ')}: {value}" for key, value in _readable(self.cost).items()]
+        lines += [f"  {prediction}" for prediction in self.predictions]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         return "\n".join([*lines, *([self.script] if self.script else [])])
 
@@ -123,7 +128,10 @@ def _plan(prepared: Prepared) -> Plan:
     name = prepared.recipe.name
     script = scripts(profile, f"{name}-TIME", str(runs_folder() / f"{name}-TIME"))
     warnings = tuple(prepared.warnings)
-    return Plan(name, profile.kind, stages, cost, workers, threads, warnings, script)
+    blocks = sum(stage.blocks for stage in stages) if all(stage.exact for stage in stages) else 0
+    recipe = prepared.recipe.data()
+    predictions = predicted(recipe["analysis"], recipe["options"], blocks, workers * threads, runs_folder())
+    return Plan(name, profile.kind, stages, cost, workers, threads, warnings, script, tuple(predictions))
 
 
 def _stage_plans(prepared: Prepared) -> tuple[StagePlan, ...]:

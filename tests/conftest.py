@@ -136,3 +136,14 @@ class Count:
 @pytest.fixture
 def count(tmp_path):
     return Count(tmp_path / "executions.txt")
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    """A Slurm of two nodes, partitions ``main`` and ``closed``; at the end no job and no daemon is left."""
+    from private_slurm import missing, private_slurm
+
+    if reason := missing():
+        pytest.skip(reason)
+    with private_slurm() as running:
+        yield running

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dask
 from distributed import Client
@@ -74,6 +74,20 @@ def join(profile: MpiProfile, folder: Path) -> None:
         worker_options={"dashboard_address": HTTP},
     )
     os.environ[JOINED] = str(ranks)
+
+
+def shared(value: Any) -> Any:
+    """Return on every rank what rank 0 has, once rank 0 has it."""
+    from mpi4py import MPI
+
+    return MPI.COMM_WORLD.bcast(value)
+
+
+def rank() -> int:
+    """Return the number of this rank."""
+    from mpi4py import MPI
+
+    return int(MPI.COMM_WORLD.Get_rank())
 
 
 def make_keys(profile: MpiProfile, folder: Path) -> None:

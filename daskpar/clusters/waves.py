@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from distributed import Client, Future, as_completed, wait
 from distributed.scheduler import KilledWorker, NoWorkerError
+
+try:
+    from dask._expr import LLGExpr
+except ImportError:  # not public: without it blocks are sent a little slower
+    LLGExpr = None
 
 if TYPE_CHECKING:
     from daskpar.durable_graph import Todo
 
 WAVE = 2048  # blocks that the scheduler holds at a time; it needs some 10 kB for each
 MOST_SUSPECTS = 16
+COLLECT = 0.01  # seconds that receipts are waited for before they are fetched together
 
-Ended = tuple[Any, dict[str, Any] | BaseException]
+Ended = tuple[Any, Mapping[str, Any] | BaseException]
 
 
 class Lost(Exception):
@@ -36,16 +44,31 @@ def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
             threads = sum(client.nthreads().values())
             wave = max(WAVE, 4 * threads)
             tasks, targets = todo.take(wave - running.count())
-            running.update(client.get(tasks, targets, sync=False))
+            running.update(client.get(_graph(tasks), targets, sync=False))
         if running.is_empty():
             break
-        ended = _ended(client, running.next_batch())
+        ended, again = _ended(client, _next_batch(running))
+        running.update(again)
         suspects.update((target, end) for target, end in ended if isinstance(end, KilledWorker))
         yield [(target, end) for target, end in ended if not isinstance(end, KilledWorker)]
     if len(suspects) > 1 and running.is_empty():
         yield from _each_alone(client, todo, suspects)
     else:
         yield [*suspects.items()]
+
+
+def _graph(tasks: dict[Any, Any]) -> Any:
+    """Return tasks as dask sends them, with a name: for one of its own it would look into every task."""
+    return tasks if LLGExpr is None else LLGExpr(tasks, _determ_token=uuid4().hex)
+
+
+def _next_batch(running: as_completed) -> list[Future]:
+    """Return futures that have ended: many at once where blocks are short: to fetch asks a worker."""
+    batch: list[Future] = running.next_batch()
+    if running.count():  # workers have other blocks in the meantime
+        time.sleep(COLLECT)
+        batch += running.next_batch(block=False)
+    return batch
 
 
 def settle(client: Client, seconds: float) -> None:
@@ -63,22 +86,30 @@ def _running(dask_worker: Any) -> list[Any]:
     return [task.key for task in dask_worker.state.executing]
 
 
-def _ended(client: Client, futures: list[Future]) -> list[Ended]:
-    """Return how each of some futures ended, and let go of them."""
-    finished = [future for future in futures if future.status == "finished"]
+def _ended(client: Client, futures: list[Future]) -> tuple[list[Ended], list[Future]]:
+    """Return how some futures ended, and let go of these; and those that run again.
+
+    A worker may take a receipt with it before anybody has seen it: the scheduler has the block run again,
+    and its future, which had ended, has not.
+    """
+    states = {future: future.status for future in futures}
+    again = [future for future in futures if states[future] in ("lost", "pending")]
+    finished = [future for future in futures if states[future] == "finished"]
     try:
         values = client.gather(finished)
     except Exception as error:  # the receipts are lost with their workers; the records are not
         values = [Lost(str(error))] * len(finished)
     ended = dict(zip([future.key for future in finished], values, strict=True))
     for future in futures:
+        if future in again:
+            continue
         if future.key not in ended:
-            raised = future.exception() if future.status == "error" else Lost(future.status)
+            raised = future.exception() if states[future] == "error" else Lost(states[future])
             if isinstance(raised, NoWorkerError):
                 raised = Lost(f"no worker for {raised.timeout:.0f} s")
             ended[future.key] = raised
         future.release()
-    return [*ended.items()]
+    return [*ended.items()], again
 
 
 def _each_alone(client: Client, todo: Todo, suspects: dict[Any, BaseException]) -> Iterator[list[Ended]]:
@@ -86,9 +117,12 @@ def _each_alone(client: Client, todo: Todo, suspects: dict[Any, BaseException]) 
     try:
         for target, error in suspects.items():
             todo.waiting[target] = todo.targets[target]
-            futures = client.get(*todo.take(1), sync=False)
-            wait(futures)
-            yield [(t, error if isinstance(end, KilledWorker) else end) for t, end in _ended(client, futures)]
+            tasks, targets = todo.take(1)
+            futures = client.get(_graph(tasks), targets, sync=False)
+            while futures:
+                wait(futures)
+                ended, futures = _ended(client, futures)
+                yield [(t, error if isinstance(end, KilledWorker) else end) for t, end in ended]
     finally:
         client.run_on_scheduler(_allow_failures, before)
 

@@ -30,6 +30,8 @@ A comparison is a folder beside the runs, made by ``daskpar compare``::
     conclusion         list of sentences
     blocks             {seconds, total_seconds, bytes, stage} of each block of one dask run (lists), or null
     predictions        list of {workers, seconds, error, extrapolated, text}: dask on more workers, replayed
+    sweep              {workers, measured: list of {size, blocks, seconds}}: dask with other block sizes;
+                       only where asked for
     phases             list of {version, workers, startup, read, compute, gather, write, total} (medians)
 
 ``timings.jsonl``: each line ``version, workers, cores_occupied, repeat, warmup (bool), seconds {startup,

@@ -21,8 +21,10 @@ from typing import Any
 import numpy as np
 
 from daskpar.by_hand import Clock, Job
+from daskpar.errors import DaskparError
 
 DASK = "daskpar.comparison.with_dask:run"
+DASK_MPI = "daskpar.comparison.with_dask:run_on_ranks"
 
 
 def main(target: str, workers: str, began: str, folder: str) -> None:
@@ -31,7 +33,7 @@ def main(target: str, workers: str, began: str, folder: str) -> None:
     # Other ranks are not asked: some launchers never close their standard input.
     sent = sys.stdin.buffer.read() if _rank() == 0 else b""
     given: dict[str, Any] = pickle.loads(sent) if sent else {"record": None, "options": None}
-    notes = {"setup": given["setup"], "folder": folder} if target == DASK else {}
+    notes = {"setup": given.get("setup"), "folder": folder} if target in (DASK, DASK_MPI) else {}
     job = Job(given["record"], given["options"], int(workers), clock, notes)
     module, _, name = target.partition(":")
     result = getattr(importlib.import_module(module), name)(job)
@@ -76,4 +78,9 @@ def save(result: Any, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except DaskparError as error:  # it says itself what it cannot do: no traceback
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,17 +16,21 @@ import numpy as np
 from daskpar.atomic import write_text
 from daskpar.comparison import timing
 from daskpar.comparison.agreement import Agreement, compare_results
+from daskpar.comparison.child import DASK
 from daskpar.comparison.launch import Launcher, Measured, Version, termination_raises
 from daskpar.comparison.ratios import median_interval, times
 from daskpar.comparison.result import Comparison
 from daskpar.comparison.summary import summarised
+from daskpar.comparison.sweep import with_block_size
 from daskpar.comparison.timing import Timing
 from daskpar.comparison.versions import chosen_versions, lines_of_code
 from daskpar.comparison.weak import grown
 from daskpar.comparison.with_dask import Setup
 from daskpar.errors import ClusterError, UsageError
-from daskpar.preparation import Prepared, load_recipe, prepare_nothing
+from daskpar.loading import load_recipe
+from daskpar.preparation import Prepared, prepare_nothing
 from daskpar.rundir import now, runs_folder
+from daskpar.user_modules import put_first
 
 if TYPE_CHECKING:
     from daskpar.profile import Profile
@@ -47,6 +49,7 @@ def compare(
     profile: str | Path | Profile = "local",
     most_repeats: int | None = None,
     weak: bool = False,
+    block_sizes: Sequence[int] = (),
     settings: Sequence[str] = (),
     allow_code: bool = False,
     runs: str | Path | None = None,
@@ -77,6 +80,8 @@ def compare(
         default `repeats`.
     weak : bool
         The problem grows with the number of workers.
+    block_sizes : sequence of int
+        Measure dask also with blocks of these sizes (items, or batches), for the cost of a task.
     settings, allow_code, runs
         As in `daskpar.run`.
     time_limit : float
@@ -103,17 +108,22 @@ def compare(
         raise UsageError("workers and repeats are 1 or more", "write --workers 1,2 --repeats 5")
     path = _importable(recipe) if allow_code else ()
     loaded = load_recipe(recipe, settings, allow_code)
+    sized = {size: with_block_size(loaded, size) for size in block_sizes}
     folder = _make_folder(loaded.name, runs_folder(runs))
     recipes = {n: grown(loaded, n) if weak else loaded for n in counts}
     prepared = {}
     for n, one in recipes.items():
         scratch = folder / "scratch" / (str(n) if weak else "all")
         prepared[n] = prepare_nothing(one, profile, scratch, allow_code=allow_code)
-    chosen = chosen_versions(prepared[counts[0]].analysis, versions, allow_code)
+    some = prepared[counts[0]]
+    chosen = chosen_versions(some.analysis, versions, allow_code, some.profile.kind)
     launchers = {n: _launcher(one, path, time_limit, allow_code) for n, one in prepared.items()}
     launchers.setdefault(1, launchers[counts[0]])  # for a serial version
     described = _described(prepared[counts[0]], chosen, counts, repeats, weak)
     work = _Work(folder, chosen, counts, launchers, weak, described, say or (lambda line: None))
+    for size, one in sized.items():
+        with_size = prepare_nothing(one, profile, folder / "scratch" / "all", allow_code=allow_code)
+        work.sizes[size] = _launcher(with_size, path, time_limit, allow_code)
     with termination_raises():
         work.all_rounds(repeats, most_repeats or repeats)
     return Comparison(folder)
@@ -122,8 +132,7 @@ def compare(
 def _importable(recipe: Any) -> tuple[str, ...]:
     """Put the folder of a recipe first on the path of modules, for those that lie beside it; return it."""
     folder = Path(recipe).absolute().parent if isinstance(recipe, str | Path) else Path.cwd()
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
+    put_first(folder)
     return (str(folder),)
 
 
@@ -186,6 +195,7 @@ class _Work:
     agreement: list[Agreement] = field(default_factory=list)
     references: dict[int, Measured] = field(default_factory=dict)
     peaks: dict[tuple[str, int], Timing] = field(default_factory=dict)
+    sizes: dict[int, Launcher] = field(default_factory=dict)
 
     def all_rounds(self, repeats: int, most: int) -> None:
         """Warm up and check, then measure round after round."""
@@ -195,6 +205,7 @@ class _Work:
                 self._round(number, cells)
                 if number >= repeats and self._narrow(cells):
                     break
+            self._sweep(repeats)
         except BaseException:
             self._write("failed")
             raise
@@ -269,6 +280,20 @@ class _Work:
         self.described["rounds_done"] = number
         self.say(f"round {number} is done")
         self._write("running")
+
+    def _sweep(self, repeats: int) -> None:
+        """Measure dask with blocks of other sizes, in turn, on the least number of workers."""
+        known = (version for version in self.versions if version.launcher == "dask")
+        version, n = next(known, Version("dask", DASK)), self.workers[0]
+        measured: list[dict[str, Any]] = []
+        for number in range(1, repeats + 1 if self.sizes else 1):
+            for size in np.random.default_rng(number).permutation(list(self.sizes)).tolist():
+                found = self.sizes[size].measure(version, n, self.folder / "results" / "size")
+                took = Timing("dask", n, n, number, found.seconds).work
+                blocks = len(found.notes["blocks"]["seconds"])
+                measured.append({"size": size, "blocks": blocks, "seconds": took})
+            self.say(f"block sizes, round {number} is done")
+            self.described["sweep"] = {"workers": n, "measured": measured}
 
     def _record(
         self, version: Version, workers: int, number: int, found: Measured | None, message: str

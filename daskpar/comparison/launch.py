@@ -23,7 +23,7 @@ import psutil
 import xarray as xr
 
 from daskpar.by_hand import cores_occupied, is_mpi
-from daskpar.comparison.child import DASK
+from daskpar.comparison.child import DASK, DASK_MPI
 from daskpar.dataset_store import result_hash
 from daskpar.errors import ClusterError
 from daskpar.provenance import numba_cache_dir, thread_environment
@@ -41,11 +41,12 @@ class Version:
     @property
     def launcher(self) -> str:
         """How it is started: ``dask``, ``mpi`` or ``python``."""
-        return "dask" if self.target == DASK else "mpi" if is_mpi(self.target) else "python"
+        return "dask" if self.target in (DASK, DASK_MPI) else "mpi" if is_mpi(self.target) else "python"
 
     def cores(self, workers: int) -> int:
         """Return the cores that a batch system sets aside for so many workers."""
-        return cores_occupied(self.name, self.target, workers)
+        extra = 2 if self.target == DASK_MPI else 0  # ranks of scheduler and client
+        return cores_occupied(self.name, self.target, workers) + extra
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,9 @@ class Launcher:
         path = folder / "timing.json"
         if code != 0 or not path.is_file():
             text = (folder / "stderr.txt").read_text(errors="replace").strip()[-1500:]
+            said = list(dict.fromkeys(line for line in text.splitlines() if line.startswith("error: ")))
+            if said:  # by each rank
+                raise ClusterError(f"{version.name} does not do this: {' '.join(said)}", "compare without it")
             raise ClusterError(f"{version.name} failed with exit code {code}: {text}", "see its log")
         return _measured(json.loads(path.read_text()), folder, peak[0] or None)
 
@@ -138,7 +142,7 @@ def _measured(found: dict[str, Any], folder: Path, peak: int | None) -> Measured
 
 
 def _prefix(version: Version, workers: int) -> list[str]:
-    if version.launcher != "mpi":
+    if version.launcher != "mpi" and version.target != DASK_MPI:
         return [sys.executable]
     ranks = str(version.cores(workers))
     return [*mpi_command(), "-n", ranks, sys.executable, "-m", "mpi4py"]

@@ -85,8 +85,19 @@ def html(data: Mapping[str, Any]) -> str:
     )
 
 
+def summary_html(data: Mapping[str, Any]) -> str:
+    """Return what a comparison says, and its table, for a notebook: without scripts, with styles inline."""
+    loud = 'class="wrong" style="color:#b00020;font-weight:bold"'
+    shown = "\n".join([f"<p><b>{escape(data['name'])}</b></p>", *_said(data), _main_table(data)])
+    return shown.replace('class="wrong"', loud)
+
+
 def _head(data: Mapping[str, Any]) -> Iterable[str]:
     yield f"<h1>{escape(data['name'])}: versions compared</h1>"
+    yield from _said(data)
+
+
+def _said(data: Mapping[str, Any]) -> Iterable[str]:
     yield f"<p>{escape(data['analysis'])}, {escape(data['created'])}, {data['rounds_done']} rounds"
     yield (", the problem growing with the workers" if data["weak"] else "") + "</p>"
     if data["state"] != "done":

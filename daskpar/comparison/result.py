@@ -69,6 +69,11 @@ class Comparison:
         """What it says, in sentences."""
         return list(self.data["conclusion"])
 
+    def _repr_html_(self) -> str:
+        from daskpar.comparison.report import summary_html
+
+        return summary_html(self.data)
+
     def plot(self) -> Any:
         """Return the figures of the report as a Bokeh layout, to show in a notebook."""
         from daskpar.comparison.figures import layout

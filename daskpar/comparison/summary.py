@@ -11,6 +11,7 @@ from daskpar.by_hand import PHASES
 from daskpar.comparison.ratios import Ratio, all_ratios
 from daskpar.comparison.scaling import advice, physical_cores, points, version_fits
 from daskpar.comparison.simulation import predict, recorded, worth_it
+from daskpar.comparison.sweep import sweep_sentences
 from daskpar.comparison.timing import Timing, counted
 
 MORE_WORKERS = (4, 8, 16, 32, 64)
@@ -84,7 +85,8 @@ def phases(timings: Sequence[Timing]) -> list[dict[str, Any]]:
 def conclusion(described: Mapping[str, Any], timings: Sequence[Timing], ratios: Sequence[Ratio]) -> list[str]:
     """Return what the comparison says, in sentences."""
     said = [_agreement_sentence(described), *map(ratio_sentence, ratios)]
-    return [*filter(None, said), *_lock_sentences(timings), *_bound_sentences(timings)]
+    rest = [*_lock_sentences(timings), *_bound_sentences(timings), *sweep_sentences(described.get("sweep"))]
+    return [*filter(None, said), *rest]
 
 
 def _agreement_sentence(described: Mapping[str, Any]) -> str:

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from daskpar.analysis import Analysis
-from daskpar.comparison.child import DASK
+from daskpar.comparison.child import DASK, DASK_MPI
 from daskpar.comparison.launch import Version
 from daskpar.errors import AnalysisError, UsageError
 
 
-def chosen_versions(analysis: Analysis, names: Sequence[str], allow_code: bool = False) -> list[Version]:
+def chosen_versions(
+    analysis: Analysis, names: Sequence[str], allow_code: bool = False, kind: str = "local"
+) -> list[Version]:
     """Return the versions that names mean.
 
     Parameters
@@ -26,13 +28,15 @@ def chosen_versions(analysis: Analysis, names: Sequence[str], allow_code: bool =
         ``dask``, keys of `Analysis.by_hand`, ``all``, or ``name=module:function`` for one of the user's own.
     allow_code : bool
         Whether the last is allowed.
+    kind : str
+        Of the profile: where it is ``mpi``, dask runs as ranks, too.
 
     Raises
     ------
     daskpar.errors.UsageError
         There is no such version, one is named twice, or code was not allowed.
     """
-    known = {"dask": DASK, **analysis.by_hand}
+    known = {"dask": DASK_MPI if kind == "mpi" else DASK, **analysis.by_hand}
     wanted = list(known) if list(names) == ["all"] else list(names)
     found = []
     for name in wanted:

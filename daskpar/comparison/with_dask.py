@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from daskpar.rundir import EMPTY_STATE, RunDirectory
 
 if TYPE_CHECKING:
     import xarray as xr
+    from distributed import Client
 
     from daskpar.profile import Profile
     from daskpar.recipe import Recipe
@@ -41,10 +42,32 @@ class Setup:
 def run(job: Job) -> Variables:
     """Run the recipe's graph on workers of the profile.
 
-    Building the graph counts as computing. Workers import the analysis while they start, as those of by-hand
-    versions do.
+    Building the graph counts as computing. Workers import the analysis, and modules of the user's that the
+    recipe names, while they start, as those of by-hand versions do.
     """
     setup: Setup = job.notes["setup"]
+    return _run(job, setup, open_client(_profile(setup.profile, job.workers)))
+
+
+def run_on_ranks(job: Job) -> Variables:
+    """Do so as ranks of an MPI job: the scheduler is rank 0, which has the input, and rank 1 comes back."""
+    from daskpar.clusters import Place, mpi
+
+    folder = Path(job.notes["folder"])
+    given = job.record, job.options, job.notes["setup"]
+    record, options, setup = mpi.shared(given)
+    profile = _profile(setup.profile, job.workers)
+    if mpi.rank() == 0:
+        mpi.make_keys(profile, folder)
+    mpi.shared(None)  # the keys are there
+    mpi.join(profile, folder)
+    try:
+        return _run(replace(job, record=record, options=options), setup, mpi.open_mpi(profile, Place(folder)))
+    finally:
+        mpi.end(folder, keep_keys=False)
+
+
+def _run(job: Job, setup: Setup, opened: AbstractContextManager[Client]) -> Variables:
     prepared = _prepared(job, setup)
     prepared.build()  # imports what the builder imports
     job.clock.phase("compute")
@@ -53,9 +76,9 @@ def run(job: Job) -> Variables:
     job.clock.phase("startup")
     with ExitStack() as stack:
         stack.enter_context(journal.kept())
-        client = stack.enter_context(open_client(_profile(setup.profile, job.workers)))
+        client = stack.enter_context(opened)
         client.wait_for_workers(job.workers)
-        client.run(_load, [name for name in sys.modules if name.startswith("daskpar.analyses.")])
+        client.run(_load, _modules(prepared))
         job.clock.phase("compute")
         dataset = execution.run(client)
         job.clock.phase("gather")
@@ -63,6 +86,14 @@ def run(job: Job) -> Variables:
         job.clock.phase("startup")  # its end: the workers are sent home
     job.notes["blocks"] = _blocks(prepared.run)
     return found
+
+
+def _modules(prepared: Prepared) -> list[str]:
+    """Return the modules that blocks use: those of the analysis, and the user's that the options name."""
+    ours = [name for name in sys.modules if name.startswith("daskpar.analyses.")]
+    code = prepared.analysis.code
+    named = code(prepared.options) if code is not None else []
+    return [*ours, *(target.partition(":")[0] for target in named)]
 
 
 def _prepared(job: Job, setup: Setup) -> Prepared:

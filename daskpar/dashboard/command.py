@@ -66,7 +66,7 @@ def report(token: str, output: Path | None = None, runs: str | Path | None = Non
     folder = runs_folder(runs)
     compared = _compared(token, folder, "comparison.json")
     if compared is not None:
-        return Path(import_module("daskpar.comparison.report").write_report(compared))
+        return Path(import_module("daskpar.comparison.report").write_report(compared, output))
     run: RunDirectory = find_run(token, folder)
     need_bokeh()
     from daskpar.dashboard.report import write_report
@@ -75,6 +75,9 @@ def report(token: str, output: Path | None = None, runs: str | Path | None = Non
 
 
 def _compared(token: str, folder: Path, file: str) -> Path | None:
-    """Return the folder of a comparison that a user names, by path or by its name beside the runs."""
-    found = (path for path in (Path(token), folder / token) if (path / file).is_file())
-    return next((path.absolute() for path in found), None)
+    """Return the folder of a comparison that a user names: by path, or by its name or a prefix of it."""
+    for path in (Path(token), folder / token):
+        if (path / file).is_file():
+            return path.absolute()
+    fitting = [path.parent for path in folder.glob(f"compare-*/{file}") if path.parent.name.startswith(token)]
+    return fitting[0].absolute() if len(fitting) == 1 else None

@@ -141,21 +141,19 @@ def _curve(plot: Curve, name: str) -> Drawn:
     return Drawn(shape_of(plot), drawn, update)
 
 
+def filled(drawn: Any, name: str, colour: str = BLUE, edge: str | None = None) -> ColumnDataSource:
+    """Add bars from zero up to a figure; return their data: ``left``, ``right``, ``top``."""
+    source = ColumnDataSource({"left": [], "right": [], "top": []}, name=name)
+    look = {"color": colour, "alpha": 0.7, "line_color": edge}
+    drawn.quad(left="left", right="right", top="top", bottom=0, source=source, **look)
+    drawn.y_range.start = 0
+    return source
+
+
 def _bars(plot: Bars, name: str) -> Drawn:
     drawn = empty_figure()
     _labelled(drawn, plot)
-    source = ColumnDataSource({"left": [], "right": [], "top": []}, name=name)
-    drawn.quad(
-        left="left",
-        right="right",
-        top="top",
-        bottom=0,
-        source=source,
-        color=BLUE,
-        alpha=0.75,
-        line_color="white",
-    )
-    drawn.y_range.start = 0
+    source = filled(drawn, name, edge="white")
     for axis in drawn.axis:
         axis.formatter = counting()
 

@@ -9,7 +9,7 @@ from bokeh.layouts import column, row
 from bokeh.models import ColumnDataSource, FactorRange, FixedTicker, HoverTool, LinearColorMapper
 from bokeh.palettes import Blues256
 
-from daskpar.dashboard.drawing import BLUE, COLOURS, GREEN, empty_figure, lane_ticks
+from daskpar.dashboard.drawing import BLUE, COLOURS, GREEN, empty_figure, filled, lane_ticks
 from daskpar.dashboard.timeline import Timeline
 
 
@@ -73,19 +73,7 @@ class RunFigures:
 def _steps(title: str, label: str, colour: str, name: str) -> tuple[Any, ColumnDataSource]:
     drawn = empty_figure(title=title, x_axis_label="seconds since the first block began", y_axis_label=label)
     drawn.height = 220
-    source = ColumnDataSource({"left": [], "right": [], "top": []}, name=name)
-    drawn.quad(
-        left="left",
-        right="right",
-        top="top",
-        bottom=0,
-        source=source,
-        color=colour,
-        alpha=0.65,
-        line_color=None,
-    )
-    drawn.y_range.start = 0
-    return drawn, source
+    return drawn, filled(drawn, name, colour)
 
 
 def _bar_lanes(source: ColumnDataSource) -> Any:

@@ -1,33 +1,63 @@
-"""Dask beside versions written by hand, on the three analyses: ratios of times, and the ceiling.
+"""Dask beside versions written by hand, on each analysis: ratios of times, the ceiling, start-up and totals.
 
-    python tests/benchmarks/bench_compare.py [--scale 1.0] [--repeats 9] [--workers 2] [ANALYSIS ...]
+    python tests/benchmarks/bench_compare.py [--seconds 10] [--repeats 9] [--workers 2] [ANALYSIS ...]
+    python tests/benchmarks/bench_compare.py --decision [--seconds 2] [--repeats 5]
 
-At scale 1 a core has about 10 s of work; at 0.1 about 1 s. The first column is what is asked of dask: the
-median ratio to the faster by-hand version at most 1.05 (its interval below 1.10), at 1 s a core at most 1.3.
-The serial version tells the ceiling: half its time on two cores.
+The first line of each analysis is what is asked of dask: from the first task submitted to the last partial
+merged, its median time over that of the faster of `multiprocessing` and `mpi4py`, with its 95 % interval: at
+most 1.05 (interval below 1.10) with 10 seconds of work a core, 1.3 with one. Then each version against the
+ceiling, the bare kernel in pinned processes (`bare_kernels`), which is worth 0.93; start-up and totals.
+
+With 10 seconds a core, 9 repeats and an idle machine an analysis takes about ten minutes, with one second
+about three. Name one to measure it alone: image_stats, pair_counts, monte_carlo, map.
+
+``--decision`` measures threads, processes, asyncio, prange, MPI and dask on work that computes with and
+without the interpreter's lock and on work that waits, and prints the table of the README as Markdown.
 """
 
 import argparse
+import os
+import sys
 import tempfile
+import time
+from pathlib import Path
 
 import numpy as np
 
 import daskpar
-from daskpar.comparison.ratios import all_ratios, times
+from daskpar.comparison.ratios import all_ratios, median_interval, ratio_interval, times
+from daskpar.comparison.timing import counted
 
-VERSIONS = ["dask", "serial", "threads", "multiprocessing", "mpi4py"]
+HERE = Path(__file__).resolve().parent
+BY_HAND = ["multiprocessing", "mpi4py"]
+BARE = {
+    "image_stats": "image_stats",
+    "pair_counts": "pair_counts",
+    "monte_carlo": "monte_carlo",
+    "map": "map_items",
+}
 
 
-def recipes(scale):
-    points = int(1_200_000 * scale**0.5)
+def recipes(seconds):
+    """Return recipes with about so many seconds of work for each of two cores."""
+    redshifts = max(1, round(2400 * seconds))
     return {
         "image_stats": {
             "analysis": "image_stats",
-            "inputs": {"synthetic": {"n_frames": max(8, int(160 * scale)), "shape": [2048, 2048], "seed": 1}},
+            "inputs": {
+                "synthetic": {"n_frames": max(8, round(16 * seconds)), "shape": [2048, 2048], "seed": 1}
+            },
         },
         "pair_counts": {
             "analysis": "pair_counts",
-            "inputs": {"synthetic": {"kind": "uniform", "n_points": points, "boxsize": 500, "seed": 1}},
+            "inputs": {
+                "synthetic": {
+                    "kind": "uniform",
+                    "n_points": round(220_000 * seconds**0.5),
+                    "boxsize": 500,
+                    "seed": 1,
+                }
+            },
             "options": {
                 "edges": {"start": 0.5, "stop": 40, "bins": 20, "log": True},
                 "boxsize": 500,
@@ -38,41 +68,97 @@ def recipes(scale):
             "analysis": "monte_carlo",
             "options": {
                 "trial": {"kind": "pi"},
-                "n_samples": int(6e9 * scale),
+                "n_samples": round(6e8 * seconds),
                 "batch_size": 1 << 20,
                 "seed": 1,
+            },
+        },
+        "map": {
+            "analysis": "map",
+            "inputs": {
+                "grid": {
+                    "omega_matter": [0.3],
+                    "hubble": [70.0, 73.0],
+                    "redshift": np.linspace(0.01, 9, redshifts).round(6).tolist(),
+                }
+            },
+            "options": {
+                "function": "daskpar.analyses.map.examples:comoving_distance",
+                "items_per_block": max(1, min(400, redshifts // 32)),
             },
         },
     }
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("analyses", nargs="*")
-    parser.add_argument("--scale", type=float, default=1.0)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("analyses", nargs="*", metavar="ANALYSIS", choices=[[], *BARE])
+    parser.add_argument("--seconds", type=float, default=10.0, help="work of each of two cores")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--decision", action="store_true", help="the table of the README")
     chosen = parser.parse_args()
-    for name, recipe in recipes(chosen.scale).items():
-        if chosen.analyses and name not in chosen.analyses:
-            continue
-        with tempfile.TemporaryDirectory() as runs:
-            found = daskpar.compare(
-                {"name": name, **recipe}, VERSIONS, [chosen.workers], chosen.repeats, runs=runs, say=print
-            )
-            show(name, found, chosen.workers)
+    sys.path.insert(0, str(HERE))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    if chosen.decision:
+        from decision_table import decide
+
+        print(decide(recipes(chosen.seconds), chosen.seconds, chosen.repeats, chosen.workers))
+        return
+    for name, recipe in recipes(chosen.seconds).items():
+        if name in (chosen.analyses or BARE):
+            began = time.monotonic()
+            versions = ["dask", *BY_HAND, f"bare=bare_kernels:{BARE[name]}"]
+            found = measured(name, recipe, versions, chosen.workers, chosen.repeats)
+            show(name, found.timings, chosen.workers)
+            print(f"  took {time.monotonic() - began:.0f} s", flush=True)
 
 
-def show(name, found, workers):
-    print(f"\n{name}, {workers} workers")
-    found.table.pprint_all()
-    for ratio in all_ratios(found.timings, "dask"):
-        print(f"  dask / {ratio.base}: {ratio.ratio:.3f} ({ratio.low:.3f} to {ratio.high:.3f})")
-    serial = list(times(found.timings, "serial", 1).values())
-    for version in VERSIONS[1:]:
-        mine = list(times(found.timings, version, workers).values())
-        if serial and mine:
-            print(f"  {version}: {np.median(serial) / workers / np.median(mine):.2f} of the ceiling")
+def measured(name, recipe, versions, workers, repeats):
+    """Compare versions and return the comparison; its folder is gone."""
+    with tempfile.TemporaryDirectory() as runs:
+        made = {"name": name, **recipe}
+        found = daskpar.compare(
+            made,
+            versions,
+            [workers],
+            repeats,
+            runs=runs,
+            allow_code=True,
+            say=lambda line: print(f"    {line}"),
+        )
+        _ = found.timings  # read while they are there
+        return found
+
+
+def show(name, timings, workers):
+    """Print what is asked: ratios, the share of the ceiling, start-up, totals."""
+    work = {version: times(timings, version, workers) for version in ("dask", *BY_HAND, "bare")}
+    work = {version: seconds for version, seconds in work.items() if seconds}
+    by_hand = [version for version in BY_HAND if version in work]
+    faster = min(by_hand, key=lambda version: np.median([*work[version].values()]))
+    print(f"\n{name}, {workers} workers, {len(work['dask'])} rounds: from first task to last partial")
+    for ratio in all_ratios(timings, "dask"):
+        mark = "   <- the faster by hand" if ratio.base == faster else ""
+        print(f"  dask / {ratio.base}: {ratio.ratio:.3f} ({ratio.low:.3f} to {ratio.high:.3f}){mark}")
+    print("  version            work (s)            of the ceiling       start-up (s)  total (s)")
+    for version, seconds in work.items():
+        middle = median_interval([*seconds.values()])
+        both = sorted(seconds.keys() & work["bare"].keys())
+        share = ratio_interval([work["bare"][n] for n in both], [seconds[n] for n in both])
+        startup, total = (phase(timings, version, workers, name) for name in ("startup", "total"))
+        print(
+            f"  {version:16s} {middle.value:7.3f} ({middle.low:.3f} to {middle.high:.3f})"
+            f"  {share.value:.3f} ({share.low:.3f} to {share.high:.3f})  {startup:8.2f}  {total:9.2f}"
+        )
+
+
+def phase(timings, version, workers, name):
+    """Return the median seconds of a phase."""
+    mine = [one for one in counted(timings) if (one.version, one.workers) == (version, workers)]
+    return float(np.median([one.seconds[name] for one in mine]))
 
 
 if __name__ == "__main__":

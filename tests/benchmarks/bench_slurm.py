@@ -19,7 +19,8 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "slurm")]
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "slurm")]
 
 from private_slurm import Slurm, missing, private_slurm  # noqa: E402
 from site_of import Site  # noqa: E402

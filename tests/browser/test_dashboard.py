@@ -75,6 +75,11 @@ ANALYSIS = Analysis(
 
 RECIPE = "name: field\nanalysis: 'field:ANALYSIS'\ninputs: {files: field.py}\n"
 BLOCKS = 12
+PROFILES = {
+    "mpi": "kind: mpi\nworkers: 2\nmemory: 1 GiB\n",
+    "slurm": "kind: slurm\nworkers: 2\ncores: 1\nmemory: 900 MB\ninterface: lo\npartition: main\n"
+    'walltime: "00:10:00"\ndriver: {memory: 600 MB}\n',
+}
 READ_BACK = """
     const name = arguments[0]
     const model = window.Bokeh?.documents[0]?.get_model_by_name(name)
@@ -103,12 +108,14 @@ class Live:
         fresh.write_text(str(number))
         fresh.replace(self.gate)
 
-    def run(self, profile="local"):
-        (self.folder / "ranks.yaml").write_text("kind: mpi\nworkers: 2\nmemory: 1 GiB\n")
-        where = "./ranks.yaml" if profile == "mpi" else profile
+    def run(self, profile="local", **variables):
+        if profile in PROFILES:
+            (self.folder / f"{profile}.yaml").write_text(PROFILES[profile])
+            profile = f"./{profile}.yaml"
         process = self._start(
-            "submit", "field.yaml", "--allow-code", "-p", where, DASKPAR_TEST_GATE=str(self.gate)
-        )
+            "submit", "field.yaml", "--allow-code", "--follow", "-p", profile,
+            DASKPAR_TEST_GATE=str(self.gate), **variables,
+        )  # fmt: skip
         runs = self.folder / "runs"
         deadline = time.monotonic() + 60
         while not list(runs.glob("*/events.jsonl")):
@@ -187,12 +194,22 @@ def merged(run):
     return science
 
 
-@pytest.mark.parametrize("profile", ["local", "mpi"])
-def test_science_and_progress_of_a_live_run(browser, live, screenshots, profile):
+@pytest.fixture(params=["local", "mpi", "slurm"])
+def site(request):
+    """The name of a profile, and the variables that its runs need."""
     places = os.pathsep.join([os.environ["PATH"], os.path.dirname(sys.executable)])
-    if profile == "mpi" and (shutil.which("mpiexec", path=places) is None or find_spec("mpi4py") is None):
+    mpi = shutil.which("mpiexec", path=places) is not None and find_spec("mpi4py") is not None
+    if request.param == "mpi" and not mpi:
         pytest.skip("MPI is not installed: no mpiexec")
-    driver, run = live.run(profile)
+    if request.param != "slurm":
+        return request.param, {}
+    slurm = request.getfixturevalue("slurm")
+    return request.param, {name: slurm.environment[name] for name in ("SLURM_CONF", "PATH")}
+
+
+def test_science_and_progress_of_a_live_run(browser, live, screenshots, site):
+    profile, variables = site
+    driver, run = live.run(profile, **variables)
     server, link = live.dashboard()
     clock = time.monotonic()
     browser.get(link.replace("/run?", "/science?"))

@@ -1,7 +1,6 @@
 """Runs under a real mpiexec: the bits of a local run, clean ends, exit codes, lost workers and ranks."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -13,80 +12,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+from user_folder import UserFolder, some_done
 
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(200)]
 
-ROOT = Path(__file__).resolve().parents[2]
-MEASURE = """
-import os, time
-def measure(p):
-    with open({count!r}, "a") as file:
-        file.write(f"{{p['x']}} {{os.getpid()}}\\n")
-    time.sleep({seconds})
-    if p["x"] == {bad}:
-        raise ValueError("a bad item")
-    return {{"square": p["x"] ** 2 / 7}}
-"""
-RECIPE = """
-name: mapped
-analysis: map
-inputs: {{grid: {{x: [{numbers}]}}}}
-options: {{function: "mine:measure", items_per_block: 1}}
-outputs: [table.ecsv]
-"""
-ENDED = ("done", "failed", "cancelled", "interrupted")
+PROFILE = {"kind": "mpi", "workers": 2, "memory": "600 MB"}
 
 
-class Site:
+class Site(UserFolder):
     """A user's folder, and the command line with one of the MPIs."""
 
-    def __init__(self, folder, mpi, blocks=32, seconds=0.1, bad=-1):
-        self.folder, self.count = folder, folder / "count"
-        python_path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self.environment = {**os.environ, "PYTHONPATH": python_path, **mpi}
-        (folder / "mine.py").write_text(MEASURE.format(count=str(self.count), seconds=seconds, bad=bad))
-        numbers = ", ".join(map(str, range(blocks)))
-        (folder / "recipe.yaml").write_text(RECIPE.format(numbers=numbers))
-        self.profile()
-
-    def profile(self, **changes):
-        data = {"kind": "mpi", "workers": 2, "memory": "600 MB", **changes}
-        (self.folder / "site.yaml").write_text(json.dumps(data))
-
-    def start(self, *arguments):
-        command = [sys.executable, "-m", "daskpar", *arguments]
-        pipe = subprocess.PIPE
-        place = {"cwd": self.folder, "env": self.environment}
-        return subprocess.Popen(command, **place, text=True, stdout=pipe, stderr=pipe)
-
-    def daskpar(self, *arguments, code=0):
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == code, (process.returncode, out, err, self.driver_log())
-        return out if code == 0 else out + err
-
-    def submit(self, *more, code=0):
-        return self.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", *more, code=code)
-
-    def status(self):
-        return json.loads(self.daskpar("status", "last", "--json"))
-
-    def wait(self, until, timeout=60):
-        deadline = time.monotonic() + timeout
-        while not list(self.folder.glob("runs/*/state.json")):
-            assert time.monotonic() < deadline, "there is no run"
-            time.sleep(0.1)
-        while not until(status := self.status()):
-            assert time.monotonic() < deadline, (status, self.driver_log())
-            time.sleep(0.2)
-        return status
-
-    def computed(self):
-        return [line.split() for line in self.count.read_text().splitlines()] if self.count.exists() else []
-
-    def driver_log(self):
-        logs = sorted(self.folder.glob("runs/*/logs/driver.log"))
-        return logs[-1].read_text()[-3000:] if logs else ""
+    def __init__(self, folder, mpi, seconds=0.1, **more):
+        super().__init__(folder, {**os.environ, **mpi}, PROFILE, seconds=seconds, **more)
 
     def ranks(self):
         """Return the processes of the MPI job: launcher, ranks and the workers they started."""
@@ -121,20 +58,15 @@ def site(tmp_path, mpi):
     return make
 
 
-def some_done(status):
-    return status["blocks_done"] >= 4
-
-
 def test_the_bits_of_a_local_run(site):
     mine = site()
-    done = json.loads(mine.submit("--json"))
+    done = mine.submit()
     assert done["state"] == "done"
-    shares = Counter(worker for _, worker in mine.computed())
+    shares = Counter(worker for _, worker, _ in mine.computed())
     assert len(shares) == 2
     assert min(shares.values()) >= 8
     mine.wait_until_gone()
-    local = mine.daskpar("run", "recipe.yaml", "--allow-code", "--json", "--runs", "elsewhere")
-    assert json.loads(local)["result_hash"] == done["result_hash"]
+    assert done["result_hash"] == mine.local_hash()
     assert not (mine.folder / "runs" / done["name"] / "keys").exists()
 
 
@@ -155,8 +87,7 @@ def test_listeners(site, interface):
     outside = {place for place in places if not place[0].startswith("127.")}
     assert {place for place in outside if not place[0].startswith(allowed)} == set()
     assert bool(outside) == (interface == "named")
-    scheduler = mine.daskpar("cancel", "last", "--json")
-    assert json.loads(scheduler)["state"] == "cancelled"
+    assert mine.json("cancel", "last")["state"] == "cancelled"
     mine.wait_until_gone()
 
 
@@ -178,7 +109,7 @@ def listening(process):
 
 def test_a_failing_item(site):
     mine = site(bad=5)
-    said = mine.submit(code=2)
+    said = mine.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=2)
     assert "a bad item" in said
     mine.wait_until_gone()
     assert mine.status()["exit_code"] == 2
@@ -203,7 +134,7 @@ def test_a_killed_worker_process(site):
     mine.submit("--detach")
     mine.wait(some_done)
     os.kill(int(mine.computed()[-1][1]), signal.SIGKILL)
-    status = mine.wait(lambda status: status["state"] in ENDED)
+    status = mine.wait()
     assert status["state"] == "done"
     assert len(mine.computed()) <= 41
     mine.wait_until_gone()
@@ -227,7 +158,7 @@ def test_a_killed_rank(site, rank):
     status = mine.status()
     assert status["state"] in ("interrupted", "failed")
     before = len(mine.computed())
-    again = json.loads(mine.daskpar("resume", "last", "--json"))
+    again = mine.json("resume", "last")
     assert again["state"] == "done"
     assert len(mine.computed()) - before <= 40 - status["blocks_done"] + 2
     mine.wait_until_gone()
@@ -252,11 +183,10 @@ def test_ctrl_c(site):
     following = mine.start("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code")
     mine.wait(some_done)
     following.send_signal(signal.SIGINT)
-    following.communicate(timeout=60)
-    assert following.returncode == 130
+    assert following.wait(60) == 130
     mine.wait_until_gone()
     assert mine.status()["state"] in ("interrupted", "failed")
-    assert json.loads(mine.daskpar("resume", "last", "--json"))["state"] == "done"
+    assert mine.json("resume", "last")["state"] == "done"
 
 
 def test_run_says_how_to_start_ranks(site):

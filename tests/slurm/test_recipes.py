@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from site_of import ROOT, Site
+from site_of import Site
+from user_folder import ROOT
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
 

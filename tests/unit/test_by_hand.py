@@ -16,7 +16,7 @@ from daskpar.dataset_store import result_hash
 from daskpar.errors import ClusterError, UsageError
 
 HERE = ("serial", "threads", "asyncio")  # run in the process of the test
-SPAWNED = ("multiprocessing", "processes")
+SPAWNED = ("multiprocessing", "prange", "processes")
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ import xarray as xr
 from daskpar.by_hand import Clock, cores_occupied
 from daskpar.comparison.agreement import compare_results, difference
 from daskpar.comparison.ratios import Ratio, all_ratios, median_interval, ratio_interval
+from daskpar.comparison.result import Comparison
 from daskpar.comparison.summary import conclusion, ratio_sentence, summarised
 from daskpar.comparison.tables import escape, latex, markdown, rows
 from daskpar.comparison.timing import Timing, append, counted, machine, read, together
@@ -223,6 +224,16 @@ def test_the_report_needs_no_network(data, tmp_path):
         write_report(tmp_path, "t.pdf")
     with pytest.raises(UsageError, match="is no comparison"):
         write_report(tmp_path / "nothing")
+
+
+def test_a_comparison_in_a_notebook(data, tmp_path):
+    (tmp_path / "comparison.json").write_text(json.dumps({**data, "name": "<script>alert(1)</script>"}))
+    shown = Comparison(tmp_path)._repr_html_()
+    assert "<script" not in shown
+    assert "&lt;script&gt;" in shown
+    assert shown.count("<tr") == 10
+    assert 'style="color:#b00020' in shown
+    assert fetched(shown) == []
 
 
 def test_a_report_of_what_failed_is_still_one(tmp_path):

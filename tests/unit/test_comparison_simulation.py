@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from daskpar.comparison.recorded_runs import predicted, recording_of
 from daskpar.comparison.simulation import (
     Prediction,
     Recording,
@@ -12,8 +13,10 @@ from daskpar.comparison.simulation import (
     stage_seconds,
     worth_it,
 )
-from daskpar.comparison.sweep import task_cost
+from daskpar.comparison.sweep import sweep_sentences, task_cost, with_block_size
 from daskpar.errors import UsageError
+from daskpar.recipe import Recipe
+from daskpar.rundir import RunDirectory
 
 
 def test_equal_blocks_take_as_many_turns_as_they_must():
@@ -86,3 +89,60 @@ def test_the_cost_of_a_task_is_the_slope():
     assert found.work_seconds == pytest.approx(12, abs=0.2)
     assert found.smallest_block(0.02) == pytest.approx(0.075, rel=0.1)
     assert task_cost([10, 100], [1.0, 2.0]) is None
+
+
+def test_the_cost_of_a_task_in_words():
+    measured = [{"size": 1, "blocks": n, "seconds": 5 + 0.002 * n} for n in (100, 200, 400)]
+    (said,) = sweep_sentences({"workers": 2, "measured": measured})
+    assert said.startswith("A task of dask costs 4.0 ± 0.0 ms of a worker: blocks of 0.2 s or more")
+    assert sweep_sentences(None) == []
+    (said,) = sweep_sentences({"workers": 1, "measured": measured[:2]})
+    assert "give other block sizes" in said
+
+
+def test_blocks_of_another_size_are_a_setting_where_there_is_one():
+    options = {"trial": {"kind": "pi"}, "n_samples": 1000, "seed": 1}
+    recipe = Recipe.from_data({"name": "pi", "analysis": "monte_carlo", "options": options})
+    assert with_block_size(recipe, 4).data()["options"]["block_batches"] == 4
+    images = Recipe.from_data({"name": "m", "analysis": "image_stats", "inputs": {"files": "*.fits"}})
+    with pytest.raises(UsageError, match="follow from its input alone"):
+        with_block_size(images, 4)
+
+
+def recorded_run(folder, name, seconds, workers, options=None):
+    """Write a run whose blocks of equal length were shared out evenly."""
+    run = RunDirectory(folder / name)
+    run.path.mkdir(parents=True)
+    run.write_record({"created": name, "recipe": {"analysis": "map", "options": options or {}}})
+    events = [{"event": "cluster", "seconds": 2.0}, {"event": "stage", "name": "items"}]
+    events += [
+        {
+            "event": "block", "started": 100.0 + seconds * (k // workers), "total_seconds": seconds,
+            "host": "here", "pid": k % workers, "thread": 1,
+        }
+        for k in range(64)
+    ]  # fmt: skip
+    run.append_events([*events, {"event": "done", "seconds": 3.0 + seconds * 64 / workers}])
+    return run
+
+
+def test_a_plan_learns_from_the_last_run_like_it(tmp_path):
+    recorded_run(tmp_path, "a-first", 9.0, 2)
+    run = recorded_run(tmp_path, "b-second", 30.0, 2)
+    recorded_run(tmp_path, "c-other", 1.0, 2, {"function": "other:function"})
+    recording, measured = recording_of(run)
+    assert (recording.blocks, measured, recording.startup_seconds) == (64, {2: 960.0}, 3.0)
+    source, half, same, twice = predicted("map", {}, 64, 2, tmp_path)
+    assert source == "by the blocks of b-second, threads for workers:"
+    assert half.startswith("1 worker: 32.0 ± 0.")
+    assert same.startswith("2 workers: 16.1 ± 0.0 min, saves 16 min more")
+    assert twice.startswith("4 workers: 8.1 ± 0.0 min (extrapolated), saves 8 min more")
+    assert predicted("map", {}, 128, 2, tmp_path)[2].startswith("2 workers: 32.0 ± 0.0 min (extrapolated)")
+    assert predicted("image_stats", {}, 64, 2, tmp_path) == []
+
+
+def test_an_interrupted_run_predicts_nothing(tmp_path):
+    run = recorded_run(tmp_path, "run", 1.0, 2)
+    run.append_events([{"event": "cluster", "seconds": 1.0}, {"event": "done", "seconds": 1.0}])
+    assert recording_of(run) is None
+    assert predicted("map", {}, 64, 2, tmp_path) == []

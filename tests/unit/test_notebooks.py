@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import nbclient
 import nbformat
 import pytest
 
+# What a browser would load to show an output; links that a reader may follow are none.
+FETCHED = re.compile(r"""<(?:script|img|link|iframe)\b[^>]*\b(?:src|href)=["']?(?!data:)\S+""")
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
@@ -28,7 +31,10 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
-    printed = "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    shown = "".join(out.get("data", {}).get("text/html", "") for out in outputs)
+    assert FETCHED.findall(shown) == []
+    printed = "".join(out.get("text", "") for out in outputs)
     if path.stem == "map":
         assert "1 failed: OSError" in printed
         assert "sky brightens by 5." in printed or "sky brightens by 4.9" in printed
@@ -46,3 +52,13 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
     elif path.stem == "three_clusters":
         assert "laptop   done" in printed
         assert "the same bits" in printed
+    elif path.stem == "scaling":
+        alone, shared = re.search(r"alone (\S+) s, shared out (\S+) s", printed).groups()
+        measured = re.findall(r"(\d) workers: measured (\S+) s, the line (\S+) s", printed)
+        assert len(measured) >= 2
+        for n, _, line in measured:
+            assert float(line) == pytest.approx(float(alone) + float(shared) / int(n), abs=2e-3)
+        assert "2 workers would be" in printed
+        assert "threads, 2 workers: speed-up" in printed
+        assert "All versions gave the same result, bit for bit." in shown
+        assert "Speed-up over the serial time" in json.dumps([out.get("data") for out in outputs])

@@ -9,7 +9,13 @@ import pytest
 from daskpar.analyses.image_stats.preview import MOST_COLUMNS, MOST_SQUARES, factor_for
 from daskpar.analyses.image_stats.preview import preview as image_preview
 from daskpar.analyses.map.preview import preview as map_preview
+from daskpar.analyses.pair_counts.cells_stage import count_block, sort_piece
+from daskpar.analyses.pair_counts.estimates import Estimation, correlate
 from daskpar.analyses.pair_counts.preview import preview as pairs_preview
+from daskpar.analyses.pair_counts.settings import make_binning, make_box
+from daskpar.analyses.pair_counts.steps import finished, questions, summed, weigh
+from daskpar.analyses.pair_counts.with_dask.counting import plan_pairs
+from daskpar.analyses.pair_counts.with_dask.samples import Shared
 from daskpar.analysis import BUILT_IN, load_analysis
 from daskpar.block import PREVIEW_LIMIT, limited_preview
 from daskpar.dashboard.image_panel import Canvas, decoded, image_panel
@@ -133,6 +139,76 @@ def test_pairs_are_summed_to_ordered_pairs():
     np.testing.assert_allclose(curve.error, 2 * np.sqrt(total))
     assert len(curve.x) == 20
     assert f"{2 * total.sum():,}" in curve.title
+
+
+def receipts_of_counts(metric, edges, box, samples, **axes):
+    """Real blocks as receipts, five a count, and what the run makes of them: the oracle."""
+    binning = make_binning(metric, edges, axes.get("pi_edges"), axes.get("mu_edges"), "z")
+    how = Estimation(binning, "landy_szalay", make_box(box), "weights" in samples["d"])
+    receipts, counts = [], {}
+    for name, question in questions(how, analytic="r" not in samples).items():
+        one, two = [samples[name[0]]], [] if question.auto else [samples[name[1]]]
+        plan = plan_pairs(Shared(question), one, two, 1)
+        cells = np.linspace(0, plan["ranges"].max(), 6).astype(int)
+        plan["ranges"] = np.stack([cells[:-1], cells[1:]], axis=1)
+        first, second = ([sort_piece(question, plan, piece) for piece in sample] for sample in (one, two))
+        blocks = [count_block(question, plan, first, second, k) for k in range(5)]
+        counts[name] = finished(blocks, question.doubled)
+        shown = {f"plan {name}": plan} | {f"pairs {name} {k}": block for k, block in enumerate(blocks)}
+        receipts += [{"label": k, "preview": through_json(pairs_preview(one))} for k, one in shown.items()]
+    sums = {letter: summed([weigh(piece, None, 0)]) for letter, piece in samples.items()}
+    return receipts, correlate(how, counts, sums)["xi"]
+
+
+def points_in_space(n, seed, **more):
+    return {"positions": np.random.default_rng(seed).random((n, 3)) * 40, **more}
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_the_correlation_function_so_far(weights):
+    more = {"weights": np.random.default_rng(9).uniform(0.5, 2, 900)} if weights else {}
+    samples = {"d": points_in_space(900, 7, **more), "r": points_in_space(1500, 8)}
+    edges = [1.0, 3.0, 6.0, 10.0]
+    receipts, xi = receipts_of_counts("r", edges, None, samples)
+    options = {"edges": edges, "metric": "r", "estimator": "landy_szalay", "boxsize": None}
+    state = {"options": options, "planned": {"points": 900, "randoms": 1500}}
+    by_label = {receipt["label"]: receipt for receipt in receipts}
+    some = [f"{what} {name}{k}" for name in ("dd", "dr", "rr") for what, k in
+            (("plan", ""), ("pairs", " 0"), ("pairs", " 1"), ("pairs", " 3"))]  # fmt: skip
+    plots = pairs_panel([by_label[label] for label in some[:-2]], state)
+    assert [plot.title.split(" ")[0] for plot in plots] == ["Data–data", "Data–random", "Random"], (
+        "one block of a count is too few"
+    )
+    early, *_ = pairs_panel([by_label[label] for label in some[-2:]], state)
+    kind = "weight_sum" if weights else "npairs"
+    so_far = {
+        name: 5 / 3 * sum(np.array(by_label[f"pairs {name} {k}"]["preview"][kind]) for k in (0, 1, 3))
+        for name in ("dd", "dr", "rr")
+    }
+    w = more.get("weights", np.ones(900))
+    every = {"dd": w.sum() ** 2 - (w**2).sum(), "dr": 1500 * w.sum(), "rr": 1500 * 1499}
+    dd, dr, rr = (so_far[name] * (1 if name == "dr" else 2) / every[name] for name in so_far)
+    np.testing.assert_allclose(early.y, (dd - 2 * dr + rr) / rr, rtol=1e-12)
+    assert "from 60% of the blocks" in early.title
+    last, *counts = pairs_panel([r for r in receipts if r["label"] not in some], state)
+    np.testing.assert_allclose(last.y, xi, rtol=1e-9, atol=1e-12)
+    assert (last.error < early.error).all()
+    assert (last.error >= (1 + last.y) / np.sqrt(counts[0].y / 2)).all(), "not below Poisson's of the data"
+    assert (last.error < 2.5 * (1 + last.y) / np.sqrt(counts[0].y / 2)).all()
+
+
+def test_the_correlation_function_of_a_box_needs_no_random_pairs():
+    samples, edges, mu = {"d": points_in_space(900, 7)}, [1.0, 4.0, 8.0], [0.0, 0.5, 1.0]
+    options = {"edges": edges, "estimator": "landy_szalay", "boxsize": 40.0}
+    receipts, xi = receipts_of_counts("r", edges, 40.0, samples)
+    function, counts = pairs_panel(receipts, {"options": {**options, "metric": "r"}, "planned": {}})
+    np.testing.assert_allclose(function.y, xi, rtol=1e-9)
+    np.testing.assert_allclose(function.error, (1 + xi) / np.sqrt(counts.y / 2))
+    receipts, wedges = receipts_of_counts("s_mu", edges, 40.0, samples, mu_edges=mu)
+    state = {"options": {**options, "metric": "s_mu", "mu_edges": mu}, "planned": {}}
+    function, _ = pairs_panel(receipts, state)
+    np.testing.assert_allclose(function.y, wedges.mean(axis=1), rtol=1e-9)
+    assert "over all µ" in function.title
 
 
 def test_pairs_of_two_axes_and_many_bins():

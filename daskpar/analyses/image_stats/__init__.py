@@ -251,7 +251,7 @@ ANALYSIS = Analysis(
     outputs=("combined.fits", "frame_stats.ecsv", "preview.png"),
     by_hand={
         how: f"daskpar.analyses.image_stats.with_{how}:run"
-        for how in ("serial", "threads", "multiprocessing", "mpi4py")
+        for how in ("serial", "threads", "prange", "multiprocessing", "mpi4py")
     },
     select={"combined": _combined, "preview": _combined, "frame_stats": _frame_stats},
 )

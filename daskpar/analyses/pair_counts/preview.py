@@ -1,4 +1,4 @@
-"""What a block of pairs shows to watchers: its counts by bin of the first axis."""
+"""What blocks of pairs show to watchers: counts by bin of the first axis; and plans: their blocks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ MOST_BINS, MOST_WEIGHTED = 128, 80
 
 
 def preview(partial: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the numbers of pairs of a block, summed over patches and the second axis; None of other blocks.
+    """Return the numbers of pairs of a block, summed over patches and the second axis.
 
-    Of many bins, ``group`` neighbours are taken together, so that the receipt stays below 4 kB.
+    Of many bins, ``group`` neighbours are taken together, so that the receipt stays below 4 kB. Of the plan
+    of a count: how many blocks it has, and Σw and Σw² of its samples. None of other blocks.
     """
+    if "totals" in partial:
+        return {"blocks": len(partial["ranges"]), "totals": np.asarray(partial["totals"]).tolist()}
     if "npairs" not in partial:
         return None
     counts = {name: np.asarray(partial[name]) for name in ("npairs", "weight_sum") if name in partial}

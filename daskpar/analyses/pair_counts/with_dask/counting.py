@@ -14,7 +14,7 @@ from daskpar.analyses.pair_counts.cells_stage import Question, count_block, make
 from daskpar.analyses.pair_counts.estimates import axes
 from daskpar.analyses.pair_counts.kernel.binning import Binning
 from daskpar.analyses.pair_counts.settings import check_box, make_binning, make_box
-from daskpar.analyses.pair_counts.steps import bare_question, finished
+from daskpar.analyses.pair_counts.steps import bare_question, finished, summed, weigh
 from daskpar.analyses.pair_counts.with_dask.samples import Sample, Shared, as_sample
 from daskpar.durable import collect, digest_of, durable
 from daskpar.inputs.catalogs import Catalog
@@ -159,8 +159,9 @@ class Count:
 
 
 def plan_pairs(shared: Shared, one: Any, two: Any, at_most: int) -> dict[str, NDArray[Any]]:
-    """Return the plan of a count; see `make_plan`."""
-    return make_plan(shared.value, one, two, at_most)
+    """Return the plan of a count, see `make_plan`, and for its watchers Σw and Σw² of each sample."""
+    totals = [summed([weigh(piece, None, 0) for piece in sample]) for sample in (one, two) if sample]
+    return {**make_plan(shared.value, one, two, at_most), "totals": np.reshape(totals, (-1, 2))}
 
 
 def sort_points(shared: Shared, plan: Any, piece: Any, centres: Any) -> dict[str, NDArray[Any]]:
