@@ -14,6 +14,7 @@ import daskpar
 from daskpar import ledger
 from daskpar.analyses import image_stats
 from daskpar.analyses.image_stats import ImageStatsOptions, with_dask
+from daskpar.analyses.image_stats.steps import Problem
 from daskpar.durable_graph import durable_graph
 from daskpar.errors import InputError
 from daskpar.execution import each_stage
@@ -128,7 +129,8 @@ def test_masks_and_uncertainties_of_the_inputs(tmp_path, pixels, staged):
         ]
         fits.HDUList(planes).writeto(tmp_path / f"f{i}.{end}")
     record = scan_images(str(tmp_path / "f*"), None, "DQ", [1, 4], "ERR")
-    result, names = through_stages(record, combining(rejection="none", weights="inverse_variance"))
+    combine = {"rejection": "none", "weights": "inverse_variance"}
+    result, names = through_stages(record, ImageStatsOptions(combine=combine))
     assert len(names) == 1 + staged
     use = (flags & 5) == 0
     weight = use / error.astype("f8") ** 2
@@ -138,6 +140,13 @@ def test_masks_and_uncertainties_of_the_inputs(tmp_path, pixels, staged):
     np.testing.assert_allclose(result.combined, mean, rtol=1e-6)
     np.testing.assert_allclose(result.uncertainty_propagated, sigma, rtol=1e-5)
     np.testing.assert_array_equal(result["count"], use.sum(axis=0))
+    np.testing.assert_array_equal(result["frame_count"], use.sum(axis=(1, 2)))
+    median = np.nanmedian(np.where(use, pixels, np.nan), axis=(1, 2))
+    np.testing.assert_allclose(result["frame_median"], median, rtol=1e-6)
+    by_hand = Problem(record, ImageStatsOptions(combine=None)).statistics((0, SHAPE[0]))
+    np.testing.assert_array_equal(by_hand["median"], result["frame_median"])
+    opened = daskpar.open_stack(str(tmp_path / "f*"), mask="DQ", dq_bits=[1, 4])
+    np.testing.assert_array_equal(daskpar.frame_stats(opened)["median"], result["frame_median"])
 
 
 def test_frames_that_are_not_aligned_are_refused(tmp_path, pixels):

@@ -63,7 +63,7 @@ class ImageInputs(_Settings):
 
 
 class FrameStatsOptions(_Settings):
-    """Statistics of each frame."""
+    """Statistics of each frame, without pixels that are masked."""
 
     sigma: Sigma = Field(3.0, description="Clipping distance from the median, in standard deviations")
     maxiters: int | None = Field(5, ge=1, description="Rounds of clipping; null: until nothing goes")
@@ -193,6 +193,8 @@ def cost(record: ImageStack, options: ImageStatsOptions) -> dict[str, Any]:
     height = bands[0][1] - bands[0][0]
     reading = reading_plan(frames, height)
     combines, stats = options.combine is not None, options.frame_stats is not None
+    # Bias, dark and flat are read with each band, and with each frame.
+    beside, plain = len(getattr(record, "calibration", ())), frames is record
     wide = 4 if record.dtype.itemsize <= 4 else 8
     pixel = sum(record.plane(name).dtype.itemsize for name in record.planes)
     staged = combines and reading.mode == "staged"
@@ -201,7 +203,8 @@ def cost(record: ImageStack, options: ImageStatsOptions) -> dict[str, Any]:
         "rows": rows,
         "frames": f"{len(record)} of {rows} x {columns} {record.dtype}",
         "reading": f"{reading.mode}: {reading.reason}" if combines else "direct: whole frames",
-        "input_opens": combines * reading.opens + stats * len(record),
+        "input_opens": combines * (reading.opens + beside * (reading.bands if plain else len(record)))
+        + stats * len(record) * (1 + beside + (record.mask is not None)),
         "kb_a_read": round(reading.kb_a_read if combines else frame * record.dtype.itemsize / 1e3, 1),
         "read_bytes": (combines + stats) * reading.read_bytes,
         "task_memory_bytes": max(

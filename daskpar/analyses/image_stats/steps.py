@@ -88,7 +88,10 @@ class Problem:
             "maxiters": chosen.maxiters,
             "percentiles": list(chosen.percentiles),
         }
-        found = [kernel.frame_statistics(_frame(self.record, i), **settings) for i in range(*frames)]
+        found = [
+            kernel.frame_statistics(_frame(self.record, i), **settings, mask=_mask(self.record, i))
+            for i in range(*frames)
+        ]
         return {name: np.stack([np.asarray(row[name]) for row in found]) for name in found[0]}
 
     def planes(self) -> dict[str, np.dtype[Any]]:
@@ -159,6 +162,10 @@ def _frames(record: ImageStack, low: int, high: int) -> tuple[Any, dict[str, Any
     form = table.formats[0]
     raw = read_band_raw(record, low, high)
     return raw, {"bscale": form.bscale, "bzero": form.bzero, "blank": form.blank}
+
+
+def _mask(record: ImageStack, frame: int) -> Any:
+    return None if record.mask is None else read_mask_rows(record, frame, 0, record.shape[0])
 
 
 def _frame(record: ImageStack, frame: int) -> Any:

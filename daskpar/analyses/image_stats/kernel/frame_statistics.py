@@ -106,7 +106,12 @@ def clipped(pixels: Array, sums: Array, pivot: float, sigma: float, maxiters: in
 
 
 def frame_statistics(
-    image: Array, *, sigma: float = 3.0, maxiters: int | None = 5, percentiles: Sequence[float] = ()
+    image: Array,
+    *,
+    sigma: float = 3.0,
+    maxiters: int | None = 5,
+    percentiles: Sequence[float] = (),
+    mask: NDArray[np.bool_] | None = None,
 ) -> dict[str, NDArray[np.generic]]:
     """Compute the statistics of one frame.
 
@@ -120,14 +125,16 @@ def frame_statistics(
         Rounds of clipping at most, at least 1; None: until nothing goes.
     percentiles : sequence of float
         In percent.
+    mask : ndarray of bool, optional
+        In the shape of the image; where it is True, a pixel counts as NaN.
 
     Returns
     -------
     dict
-        ``count``, ``nan_count`` (int64: pixels used, pixels not finite); ``min``, ``max``, ``mean``, ``std``
-        (ddof 0), ``median``, ``mad`` (not scaled), ``clipped_mean``, ``clipped_median``, ``clipped_std`` (as
-        `astropy.stats.sigma_clipped_stats`), float64, in the unit of the image; ``percentile`` (q,), float64,
-        linear between ranks as numpy's. NaN where nothing is used.
+        ``count``, ``nan_count`` (int64: pixels used, pixels not finite or masked); ``min``, ``max``,
+        ``mean``, ``std`` (ddof 0), ``median``, ``mad`` (not scaled), ``clipped_mean``, ``clipped_median``,
+        ``clipped_std`` (as `astropy.stats.sigma_clipped_stats`), float64, in the unit of the image;
+        ``percentile`` (q,), float64, linear between ranks as numpy's. NaN where nothing is used.
 
     Raises
     ------
@@ -149,7 +156,8 @@ def frame_statistics(
         or image.dtype.newbyteorder("=") == np.float16
     ):
         raise InputError(f"the image is of dtype {image.dtype}", "give integers, float32 or float64")
-    pixels = ordered_pixels(image.astype(image.dtype.newbyteorder("="), copy=False))
+    used = image if mask is None else image[~mask]
+    pixels = ordered_pixels(used.astype(image.dtype.newbyteorder("="), copy=False))
     numbers = dict.fromkeys(NAMES, np.nan)
     if pixels.size:
         numbers = statistics_of_sorted(pixels, sigma, maxiters)

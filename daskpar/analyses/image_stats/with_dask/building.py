@@ -66,7 +66,8 @@ def result(record: ImageStack, options: ImageStatsOptions, parts: Sequence[Any] 
             planes[name] = lazy_plane(record, plane) if plane in record.planes else None
         found.append(combined(stack, planes, settings, options.combine.align, parts))
     if options.frame_stats is not None:
-        stats = frame_stats(stack, **options.frame_stats.model_dump())
+        mask = lazy_plane(record, "mask") if "mask" in record.planes else None
+        stats = frame_stats(stack, **options.frame_stats.model_dump(), mask=mask)
         found.append(stats.rename({name: f"frame_{name}" for name in stats.data_vars}))
     merged = xr.merge(found, compat="override", join="override") if found else xr.Dataset()
     attrs = {"unit": record.unit, "wcs_header": record.wcs_header, "inputs": list(record.paths)}

@@ -27,7 +27,7 @@ from daskpar.lazy import da, xr
 
 
 def frame_stats(
-    stack: xr.DataArray,
+    stack: xr.DataArray | xr.Dataset,
     sigma: float = 3.0,
     maxiters: int | None = 5,
     percentiles: Sequence[float] = (5, 25, 75, 95),
@@ -38,7 +38,8 @@ def frame_stats(
     Parameters
     ----------
     stack : xarray.DataArray
-        (frame, y, x), numpy- or dask-backed. NaN and infinite values are counted, and not used.
+        (frame, y, x), numpy- or dask-backed. NaN and infinite values are counted, and not used. Of a
+        Dataset, as `open_stack` makes it, the variables data and mask.
     sigma : float
         Clipping distance from the median, in standard deviations (ddof 0).
     maxiters : int or None
@@ -54,6 +55,9 @@ def frame_stats(
         Over frame, float64: min, max, mean, std (ddof 0), median, mad, clipped_mean, clipped_median,
         clipped_std, and percentile over (frame, q); count and nan_count are int64.
     """
+    if isinstance(stack, xr.Dataset):
+        mask = stack.get("mask") if mask is None else mask
+        stack = stack["data"]
     settings = {"sigma": sigma, "maxiters": maxiters, "percentiles": list(percentiles)}
     groups, blocks = _blocks(stack, settings, mask)
     variables: dict[str, Any] = {}
@@ -172,10 +176,7 @@ def frame_block(shared: Any, start: int, stop: int, settings: Mapping[str, Any])
     source, masks = shared if isinstance(shared, tuple) else (shared, None)
     rows = []
     for frame in range(start, stop):
-        image = source.read_frame(frame)
-        if masks is not None:
-            wide = image.dtype.itemsize > (4 if image.dtype.kind == "f" else 2)
-            image = image.astype(np.float64 if wide else np.float32)
-            image[np.asarray(masks.read_frame(frame)) != 0] = np.nan
-        rows.append(kernel.frame_statistics(np.ascontiguousarray(image), **settings))
+        image = np.ascontiguousarray(source.read_frame(frame))
+        mask = None if masks is None else np.asarray(masks.read_frame(frame)) != 0
+        rows.append(kernel.frame_statistics(image, **settings, mask=mask))
     return {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from daskpar.analyses.image_stats.alignment import AlignedStack, aligned_rows
 from daskpar.analyses.image_stats.calibration import CalibratedStack, calibrated
 from daskpar.analyses.image_stats.with_dask.stack import plane_dtype, read_plane
-from daskpar.inputs.images import ImageStack, read_band_raw, read_rows
+from daskpar.inputs.images import ImageStack, read_band_raw, read_mask_rows, read_rows
 
 #: Arrays up to this size travel in the graph; larger ones are written to scratch once.
 LARGEST_IN_GRAPH = 1 << 20
@@ -96,6 +96,8 @@ class FileBands:
         first, last = self.rows.start, self.rows.stop
         if isinstance(self.record, AlignedStack):
             return self._cut(aligned_rows(self.record, frame, first, last, self.plane))  # type: ignore[arg-type]
+        if self.plane == "mask":
+            return self._cut(read_mask_rows(self.record, frame, first, last))
         rows = read_rows(self.record, frame, first, last, plane=self.plane)  # type: ignore[arg-type]
         one = self.record.take(slice(frame, frame + 1))
         return self._cut(calibrated(one, self.plane, rows[np.newaxis], first, last)[0])
