@@ -13,7 +13,6 @@ packages add theirs through the entry-point group ``daskpar.analyses``.
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
@@ -23,6 +22,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from daskpar.errors import AnalysisError, RecipeError
+from daskpar.user_modules import import_module
 
 Bits = Literal["everywhere", "per_cpu"]
 
@@ -217,9 +217,12 @@ def load_code(target: str, key: str = "options.function") -> Any:
     """
     module, _, attribute = target.partition(":")
     try:
-        value = importlib.import_module(module)
+        value = import_module(module)
         for part in attribute.split("."):
             value = getattr(value, part)
+    except AnalysisError as error:
+        fault = error.faults[0]
+        raise AnalysisError(fault.what, fault.todo, key=key) from error
     except Exception as error:
         raise AnalysisError(
             f"cannot import {target!r}: {type(error).__name__}: {error}",

@@ -10,9 +10,9 @@ from typing import Any
 from daskpar.analysis import analysis_names, load_analysis
 from daskpar.errors import UsageError
 from daskpar.outputs import FORMATS
-from daskpar.preparation import put_first
 from daskpar.recipe import Recipe
 from daskpar.rundir import RunDirectory, find_run, runs_folder
+from daskpar.user_modules import put_first
 
 
 def recipe_of_text(text: str, scratch: Path, folder: str | Path, allow_code: bool = False) -> Recipe:

@@ -129,14 +129,17 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a recipe in this process, with a progress bar; or go on with a run."""
-    from daskpar.preparation import begin
-
     if replay is not None:
         _replay(what, replay, runs)
         return
     if _is_run(what):
         _go_on(_directory(what, runs), profile, settings, as_begun, as_json)
         return
+    from daskpar.clusters import early
+
+    early.prepare(Path(what), profile)
+    from daskpar.preparation import begin
+
     prepared = begin(
         Path(what),
         profile or "local",
@@ -232,6 +235,10 @@ def _directory(run: str, runs: Path | None) -> RunDirectory:
 def _go_on(
     directory: RunDirectory, profile: str | None, settings: list[str] | None, as_begun: bool, as_json: bool
 ) -> None:
+    from daskpar.clusters import early
+
+    if directory.read_state()["state"] != "done":
+        early.prepare(directory.path / "recipe.yaml", profile or directory.path / "profile.yaml")
     from daskpar.driver import go_on
 
     _in_foreground(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,16 +20,18 @@ from daskpar.analysis import Analysis, Where, analysis_names, load_analysis
 from daskpar.atomic import write_text
 from daskpar.changes import file_digest, kept_in_use, refuse_changed_code, refuse_changed_recipe
 from daskpar.durable import digest_of
-from daskpar.errors import DaskparError, InputError, ProfileError, RecipeError, UsageError
+from daskpar.errors import DaskparError, InputError, ProfileError
+from daskpar.loading import identity_of, load_recipe, open_record, profile_model
 from daskpar.outputs import is_ours
-from daskpar.outputs.names import FORMATS, check_outputs
+from daskpar.outputs.names import check_outputs
 from daskpar.profile import Profile
 from daskpar.provenance import provenance
 from daskpar.recipe import Recipe
 from daskpar.rundir import EMPTY_STATE, RunDirectory, create_run, now, runs_folder
 from daskpar.settings.input_paths import resolve_inputs
-from daskpar.settings.profile_lookup import dump_profile, load_profile
+from daskpar.settings.profile_lookup import dump_profile
 from daskpar.user_code import check_signature, code_of, copy_code, refuse_code
+from daskpar.user_modules import put_first
 
 MEMORY_SHARE = 0.6  # of a worker's limit that blocks may take; above it distributed begins to spill
 
@@ -260,50 +261,9 @@ def extend(prepared: Prepared, **options: Any) -> Prepared:
     return replace(prepared, recipe=recipe, options=_options(prepared.analysis, recipe))
 
 
-def load_recipe(
-    recipe: str | Path | Mapping[str, Any] | Recipe, settings: Sequence[str] = (), allow_code: bool = False
-) -> Recipe:
-    """Return a recipe checked against its analysis, from a file, a mapping or as it is."""
-    if isinstance(recipe, Recipe):
-        return recipe
-    lookup = partial(load_analysis, allow_code=allow_code)
-    names = analysis_names()
-    if isinstance(recipe, Mapping):
-        if settings:
-            raise UsageError("settings change a recipe file", "change the mapping itself")
-        return Recipe.from_data(recipe, lookup, analysis_names=names, suffixes=FORMATS)
-    return Recipe.load(recipe, settings, lookup, analysis_names=names, suffixes=FORMATS)
-
-
-def profile_model(profile: str | Path | Profile) -> Profile:
-    """Return a profile from its name, its file, or as it is."""
-    return load_profile(profile) if isinstance(profile, str | Path) else profile
-
-
-def identity_of(analysis: Analysis, record: Any) -> Any:
-    """Return the JSON-like value that says which input a record describes."""
-    if analysis.identity is not None:
-        return analysis.identity(record)
-    return [item.identity for item in record]
-
-
 def identity_digest(prepared: Prepared) -> str:
     """Return the digest of the input's identity."""
     return digest_of(identity_of(prepared.analysis, prepared.record))
-
-
-def open_record(analysis: Analysis, inputs: Mapping[str, Any], where: Where) -> Any:
-    """Return what `build` gets: the analysis' own record, or the sorted list of files."""
-    if analysis.open_inputs is not None:
-        return analysis.open_inputs(inputs, where)
-    from daskpar.inputs.files import describe_files
-
-    unknown = sorted(set(inputs) - {"files"})
-    if unknown:
-        raise RecipeError(
-            f"{analysis.name} reads files only", "give inputs: {files: ...}", key=f"inputs.{unknown[0]}"
-        )
-    return describe_files(where.resolve(inputs.get("files", ())), where.root)
 
 
 def _prepared(
@@ -407,11 +367,3 @@ def _write_beginning(prepared: Prepared, source: Any, allow_code: bool, settings
     run.write_state(
         {**EMPTY_STATE, "name": run.name, "profile": prepared.profile.kind, "path": str(run.path)}
     )
-
-
-def put_first(folder: Path) -> None:
-    """Have modules of this folder imported before all others."""
-    path = str(folder.absolute())
-    if path in sys.path:
-        sys.path.remove(path)
-    sys.path.insert(0, path)

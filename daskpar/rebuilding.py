@@ -16,8 +16,9 @@ from daskpar import dataset_store, outputs
 from daskpar.carried import recipe_of_text, run_of
 from daskpar.driver import drive
 from daskpar.errors import InputError, OutputError, RecipeError
+from daskpar.loading import identity_of
 from daskpar.outputs.values import farthest
-from daskpar.preparation import Prepared, begin, identity_of, prepare_nothing
+from daskpar.preparation import Prepared, begin, prepare_nothing
 from daskpar.provenance import cpu_kind, jsonable
 from daskpar.verification import Finding, made_from_seed
 

@@ -261,7 +261,8 @@ def resume_elsewhere(
     daskpar.errors.UsageError
         A driver has it already.
     """
-    from daskpar.preparation import profile_model, reopen
+    from daskpar.loading import profile_model
+    from daskpar.preparation import reopen
 
     if not is_launched(profile_model(profile if profile is not None else run.path / "profile.yaml")):
         return None

@@ -16,7 +16,8 @@ from daskpar import dataset_store, ledger, outputs
 from daskpar.carried import recipe_of_text, run_of
 from daskpar.changes import file_digest
 from daskpar.errors import DaskparError, InputError, OutputError
-from daskpar.preparation import identity_of, prepare_nothing
+from daskpar.loading import identity_of
+from daskpar.preparation import prepare_nothing
 from daskpar.provenance import jsonable
 from daskpar.recipe import Recipe, difference
 from daskpar.rundir import RunDirectory, find_run, runs_folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import dask
 from distributed import Client, LocalCluster, Security
 from distributed.utils import silence_logging_cmgr
 
+from daskpar.clusters import early
 from daskpar.clusters.interfaces import LOOPBACK
 from daskpar.clusters.settings import CONFIG, HTTP, worker_environment
 from daskpar.errors import ClusterError
@@ -25,12 +26,20 @@ if TYPE_CHECKING:
 def open_local(profile: LocalProfile, place: Place) -> Iterator[Client]:
     """Start a `LocalCluster` as the profile says and yield its client."""
     environment = worker_environment()
+    # A nanny prefers what is exported to what it is given, and sets the variables of its worker in its own
+    # process, which here is the user's.
     # Workers read BLAS and OpenMP limits when they start, whatever the shell had exported.
     # LocalCluster lets its logs speak again while it closes, when workers may have died: hence once more.
     with (
         silence_logging_cmgr(logging.CRITICAL),
-        dask.config.set({**CONFIG, "distributed.nanny.pre-spawn-environ": environment}),
-        _exported(environment),
+        dask.config.set(
+            {
+                **CONFIG,
+                "distributed.nanny.pre-spawn-environ": environment,
+                "distributed.worker.multiprocessing-method": early.method(),
+            }
+        ),
+        early.exported({**environment, "PYTHONHASHSEED": early.HASH_SEED}),
     ):
         try:
             cluster = LocalCluster(
@@ -40,26 +49,6 @@ def open_local(profile: LocalProfile, place: Place) -> Iterator[Client]:
             raise ClusterError(f"the local workers did not start: {error}", "try fewer workers") from error
         with cluster, Client(cluster) as client:
             yield client
-
-
-@contextmanager
-def _exported(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a while.
-
-    A nanny prefers what is exported to what it is given, and sets the variables of its worker in its own
-    process, which here is the user's.
-    """
-    names = [*variables, "PYTHONHASHSEED"]  # distributed's own
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _arguments(profile: LocalProfile) -> dict[str, Any]:

@@ -39,7 +39,8 @@ def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
             running.update(client.get(tasks, targets, sync=False))
         if running.is_empty():
             break
-        ended = _ended(client, running.next_batch())
+        ended, again = _ended(client, running.next_batch())
+        running.update(again)
         suspects.update((target, end) for target, end in ended if isinstance(end, KilledWorker))
         yield [(target, end) for target, end in ended if not isinstance(end, KilledWorker)]
     if len(suspects) > 1 and running.is_empty():
@@ -63,22 +64,30 @@ def _running(dask_worker: Any) -> list[Any]:
     return [task.key for task in dask_worker.state.executing]
 
 
-def _ended(client: Client, futures: list[Future]) -> list[Ended]:
-    """Return how each of some futures ended, and let go of them."""
-    finished = [future for future in futures if future.status == "finished"]
+def _ended(client: Client, futures: list[Future]) -> tuple[list[Ended], list[Future]]:
+    """Return how some futures ended, and let go of these; and those that run again.
+
+    A worker may take a receipt with it before anybody has seen it: the scheduler has the block run again,
+    and its future, which had ended, has not.
+    """
+    states = {future: future.status for future in futures}
+    again = [future for future in futures if states[future] in ("lost", "pending")]
+    finished = [future for future in futures if states[future] == "finished"]
     try:
         values = client.gather(finished)
     except Exception as error:  # the receipts are lost with their workers; the records are not
         values = [Lost(str(error))] * len(finished)
     ended = dict(zip([future.key for future in finished], values, strict=True))
     for future in futures:
+        if future in again:
+            continue
         if future.key not in ended:
-            raised = future.exception() if future.status == "error" else Lost(future.status)
+            raised = future.exception() if states[future] == "error" else Lost(states[future])
             if isinstance(raised, NoWorkerError):
                 raised = Lost(f"no worker for {raised.timeout:.0f} s")
             ended[future.key] = raised
         future.release()
-    return [*ended.items()]
+    return [*ended.items()], again
 
 
 def _each_alone(client: Client, todo: Todo, suspects: dict[Any, BaseException]) -> Iterator[list[Ended]]:
@@ -87,8 +96,10 @@ def _each_alone(client: Client, todo: Todo, suspects: dict[Any, BaseException]) 
         for target, error in suspects.items():
             todo.waiting[target] = todo.targets[target]
             futures = client.get(*todo.take(1), sync=False)
-            wait(futures)
-            yield [(t, error if isinstance(end, KilledWorker) else end) for t, end in _ended(client, futures)]
+            while futures:
+                wait(futures)
+                ended, futures = _ended(client, futures)
+                yield [(t, error if isinstance(end, KilledWorker) else end) for t, end in ended]
     finally:
         client.run_on_scheduler(_allow_failures, before)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,8 +25,10 @@ from daskpar.comparison.versions import chosen_versions, lines_of_code
 from daskpar.comparison.weak import grown
 from daskpar.comparison.with_dask import Setup
 from daskpar.errors import ClusterError, UsageError
-from daskpar.preparation import Prepared, load_recipe, prepare_nothing
+from daskpar.loading import load_recipe
+from daskpar.preparation import Prepared, prepare_nothing
 from daskpar.rundir import now, runs_folder
+from daskpar.user_modules import put_first
 
 if TYPE_CHECKING:
     from daskpar.profile import Profile
@@ -122,8 +122,7 @@ def compare(
 def _importable(recipe: Any) -> tuple[str, ...]:
     """Put the folder of a recipe first on the path of modules, for those that lie beside it; return it."""
     folder = Path(recipe).absolute().parent if isinstance(recipe, str | Path) else Path.cwd()
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
+    put_first(folder)
     return (str(folder),)
 
 

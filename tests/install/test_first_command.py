@@ -55,7 +55,8 @@ def test_the_installed_package_is_complete(clone, tmp_path):
     (built,) = tmp_path.glob("daskpar-*.whl")
     names = set(zipfile.ZipFile(built).namelist())
     sources = [path for path in (clone / "daskpar").rglob("*") if path.suffix in (".py", ".json", ".typed")]
-    examples = [*(clone / "conf").iterdir(), *(clone / "recipes").iterdir()]
+    shipped = [*(clone / "conf").rglob("*"), *(clone / "recipes").rglob("*")]
+    examples = [path for path in shipped if path.is_file()]
     wanted = {str(path.relative_to(clone)) for path in sources}
     wanted |= {f"daskpar/{path.relative_to(clone)}" for path in examples}
     assert wanted <= names

@@ -55,7 +55,10 @@ KillWait=5
 MinJobAge=300
 SchedulerParameters=sched_interval=1,bf_interval=1
 {nodes}
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 PartitionName=main Nodes={names} Default=YES MaxTime=60 State=UP
+PartitionName=urgent Nodes={names} MaxTime=60 State=UP PriorityTier=10
 PartitionName=closed Nodes={names} MaxTime=60 State=INACTIVE
 """
 

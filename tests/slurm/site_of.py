@@ -6,6 +6,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
+
+import daskpar
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +33,7 @@ PROFILE = {
     "kind": "slurm", "workers": 2, "cores": 1, "memory": "600 MB", "interface": "lo", "partition": "main",
     "walltime": "00:10:00", "driver": {"memory": "500 MB"},
 }  # fmt: skip
+_local_hashes = {}  # by recipe
 ENDED = ("done", "failed", "cancelled", "interrupted")
 
 
@@ -84,11 +88,16 @@ class Site:
         while not list(self.folder.glob("runs/*/state.json")):
             assert time.monotonic() < deadline, "there is no run"
             time.sleep(0.1)
-        while not until(status := self.status()):
+        while not until(status := self._seen()):
             assert status["state"] not in ENDED, (status, self.daskpar("logs", "last"))
             assert time.monotonic() < deadline, (status, self.slurm.jobs(), self.daskpar("logs", "last"))
             time.sleep(0.5)
         return status
+
+    def _seen(self):
+        # As `status` does, but without a process for each look.
+        with patch.dict(os.environ, self.environment):
+            return daskpar.open_run("last", self.folder / "runs").status()
 
     def computed(self):
         """Return (item, job) of each call of the function, in the order they began."""
@@ -97,11 +106,15 @@ class Site:
         return [(int(item), job) for item, job in map(str.split, self.count.read_text().splitlines())]
 
     def local_hash(self):
-        """Return the result hash of the same recipe on the local profile."""
-        before = self.count.read_text() if self.count.exists() else None
-        status = self.json(
-            "run", "recipe.yaml", "-p", "local", "--allow-code", "--runs", "elsewhere"
-        )  # a folder of its own: "last" stays the Slurm run
-        if before is not None:
-            self.count.write_text(before)
-        return status["result_hash"]
+        """Return the result hash of the same recipe on the local profile; the function does not wait."""
+        recipe = (self.folder / "recipe.yaml").read_text()
+        if recipe not in _local_hashes:
+            local = self.folder / "local"
+            local.mkdir()
+            (local / "recipe.yaml").write_text(recipe)
+            quick = MEASURE.format(count=str(local / "count"), seconds=0, poison=-1)
+            (local / "mine.py").write_text(quick)
+            _local_hashes[recipe] = self.json(
+                "run", "local/recipe.yaml", "-p", "local", "--allow-code", "--runs", "local/runs"
+            )["result_hash"]
+        return _local_hashes[recipe]

@@ -1,5 +1,6 @@
 """Runs on a real Slurm: submit, leave, come back; the bits of a local run; ends in good order."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -49,10 +50,10 @@ def test_listeners(slurm, tmp_path, interface):
     site.wait(some_done)
     scheduler = json.loads((run_of(site) / "scheduler.json").read_text())["address"]
     assert scheduler.startswith(f"tls://{allowed}:")
-    outside = [place for place in listeners() if not place.startswith(("127.", "[::1]"))]
+    outside = [place for place in listeners(tmp_path) if not place.startswith(("127.", "[::1]"))]
     assert all(place.startswith(allowed) for place in outside), outside
-    if name != "lo":
-        assert outside
+    assert bool(outside) == (name != "lo")
+    assert len(listeners(tmp_path)) >= 3  # of the driver and two workers
     refuse_strangers(scheduler)
     site.daskpar("cancel", "last")
     slurm.wait_until_empty(90)
@@ -62,14 +63,15 @@ def run_of(site):
     return site.folder / "runs" / site.status()["name"]
 
 
-def listeners():
-    """Return the addresses on which processes of dask listen."""
+def listeners(folder):
+    """Return the addresses on which the processes of runs in a folder listen."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
-        if "daskpar" in line or "dask_worker" in line or "multiprocessing" in line:
-            with_ports = process.net_connections("inet") if process.is_running() else []
-            found += [f"{c.laddr.ip}:{c.laddr.port}" for c in with_ports if c.status == psutil.CONN_LISTEN]
+        with contextlib.suppress(psutil.Error):  # it may just have ended
+            around = [process, *process.parents()]
+            if any(str(folder) in " ".join([one.cwd(), *one.cmdline()]) for one in around):
+                ports = process.net_connections("inet")
+                found += [f"{c.laddr.ip}:{c.laddr.port}" for c in ports if c.status == psutil.CONN_LISTEN]
     return found
 
 
@@ -195,18 +197,19 @@ def test_the_driver_killed_and_resumed(slurm, tmp_path):
 def test_as_many_workers_as_there_is_work_for(slurm, tmp_path):
     """Up to the maximum while blocks wait; those without work are let go before the end."""
     site = Site(slurm, tmp_path, blocks=40, seconds=0.5)
-    # One long block at the end keeps the run going when the others have no work.
+    # One block goes on until the test has seen enough.
     module = (tmp_path / "mine.py").read_text()
-    (tmp_path / "mine.py").write_text(
-        module.replace("time.sleep(0.5)", "time.sleep(45 if p['x'] == 39 else 0.5)")
-    )
+    enough = str(tmp_path / "enough")
+    waits = f"while p['x'] == 0 and not os.path.exists({enough!r}):\n        time.sleep(0.1)"
+    (tmp_path / "mine.py").write_text(module.replace("time.sleep(0.5)", f"time.sleep(0.5)\n    {waits}"))
     site.profile(workers=1, minimum_workers=1, maximum_workers=3)
     site.submit()
     site.wait(lambda status: (status.get("queue") or {}).get("running") == 3)
     site.wait(lambda status: (status.get("queue") or {}).get("running") == 1)
+    (tmp_path / "enough").touch()
     status = site.wait()
     assert status["state"] == "done"
-    assert len({job for _, job in site.computed()}) == 3
+    assert len({job for _, job in site.computed()}) >= 2
     assert len(site.computed()) == 40
 
 

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 import time
 
 import pytest
@@ -54,7 +53,6 @@ def prepared(folder, text):
 def here(tmp_path, monkeypatch, runs):
     """An empty working folder with the recipe, its module and a profile of threads."""
     monkeypatch.chdir(tmp_path)
-    sys.modules.pop("mine", None)
     return prepared(tmp_path, recipe(1, 22, 333))
 
 
@@ -333,7 +331,6 @@ def test_missing_input_is_code_3_before_anything_exists(call, here):
 def test_code_that_cannot_be_imported_is_code_2(call, here):
     for text, what in [("1 / 0", "ZeroDivisionError"), ("import nothing_here", "nothing_here"), ("", "work")]:
         (here / "mine.py").write_text(text)
-        sys.modules.pop("mine", None)
         code, _, err = call("run", "recipe.yaml", "--allow-code")
         assert code == 2
         assert what in err

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 
 import pytest
 import yaml
@@ -96,7 +95,6 @@ def call(capsys):
     """Return a function that runs a command with --json: (code, findings that are not ok, stderr)."""
 
     def one(*arguments):
-        sys.modules.pop("mine", None)
         code = run_command([*map(str, arguments), "--json"])
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err

@@ -1,0 +1,104 @@
+"""Local workers are begun early: Python's fork server imports, on another core, what they will use.
+
+Half of a short run was the time in which each worker imported the same modules, one after the other with the
+driver. A fork server imports them once, while the driver reads the recipe; workers are forked from it and
+are ready at once, also those that replace a dead one. It is asked for by commands that run a recipe: in a
+notebook, workers are started anew (*spawn*), as they then see the environment as it is at that time.
+
+What the recipe says is only guessed here. A wrong guess costs nothing but the time saved.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from pathlib import Path
+
+from daskpar.clusters.settings import worker_environment
+
+FIRST = "daskpar.clusters.forked"
+ALWAYS = (
+    "distributed.nanny", "distributed.worker", "daskpar.block", "daskpar.clusters.plugins",
+    "daskpar.clusters.worker_setup",
+)  # fmt: skip
+KERNELS = "daskpar.clusters.kernels_ready"
+USED: Mapping[str, tuple[str, ...]] = {
+    "map": ("daskpar.analyses.map.with_dask", "daskpar.analyses.map.preview"),
+    "image_stats": (
+        "daskpar.analyses.image_stats.with_dask.building", "daskpar.analyses.image_stats.with_dask.stack",
+        "daskpar.analyses.image_stats.preview", KERNELS,
+    ),
+    "monte_carlo": ("daskpar.analyses.monte_carlo.tasks", "daskpar.analyses.monte_carlo.trials", KERNELS),
+    "pair_counts": (
+        "daskpar.analyses.pair_counts.with_dask.correlating", "daskpar.analyses.pair_counts.preview", KERNELS,
+    ),
+}  # fmt: skip  # by analysis: what its tasks import
+HASH_SEED = "6640"  # distributed's own, without which strings would hash differently in each worker
+
+_method = "spawn"
+
+
+def method() -> str:
+    """Return how local workers are started: ``forkserver`` once `prepare` was called, else ``spawn``."""
+    return _method
+
+
+def prepare(recipe: Path, profile: str | Path | None) -> None:
+    """Begin to import what local workers will need, if that is what recipe and profile ask for."""
+    global _method
+    if _method == "forkserver" or "forkserver" not in multiprocessing.get_all_start_methods():
+        return
+    if threading.current_thread() is not threading.main_thread() or not _has_processes(profile):
+        return
+    found = re.search(r"^analysis: *['\"]?(\w+)", _text(recipe), re.MULTILINE)
+    modules = [FIRST, *ALWAYS, *USED.get(found[1] if found else "", ())]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
+    with exported({**worker_environment(), "PYTHONHASHSEED": HASH_SEED}), _ctrl_c_ignored():
+        forkserver.ensure_running()
+    _method = "forkserver"
+
+
+@contextmanager
+def exported(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Have a process that is started now ignore Ctrl-C, which the driver answers for all."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _has_processes(profile: str | Path | None) -> bool:
+    """Whether a profile seems to start processes on this machine."""
+    if profile is None or str(profile) == "local":
+        return True
+    text = _text(Path(profile))
+    return bool(re.search(r"^kind: *local\b", text, re.MULTILINE)) and "processes: false" not in text
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")[:100_000]
+    except OSError:
+        return ""

@@ -1,0 +1,126 @@
+"""What trust costs: ledger, checksums, receipts and TLS, on the reference cases.
+
+    python tests/benchmarks/bench_trust.py [--repeats 5] [--scale 1.0] [image | pairs | carlo]...
+
+Each case runs on two worker processes of one thread, in turn: as `daskpar run` does it, and as the same lazy
+graph computed by dask alone, without TLS and with nothing stored. Timed is the time from the cluster being
+ready to the result of the last stage; the ratio is of the medians. At full scale a case takes some 20 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import xarray as xr
+from distributed import Client, LocalCluster
+
+import daskpar
+from daskpar.clusters.settings import worker_environment
+from daskpar.execution import each_stage
+from daskpar.preparation import prepare_nothing
+
+LIMIT = 1.05
+PROFILE = "kind: local\nworkers: 2\ncores: 1\ndashboard: false\n"
+
+
+def cases(scale: float) -> dict[str, dict[str, Any]]:
+    """Return the recipes: 20 s of work each on two cores at scale 1."""
+    side = max(64, round(6144 * scale**0.5))
+    return {
+        "image": {
+            "name": "image", "analysis": "image_stats",
+            "inputs": {"synthetic": {"n_frames": 32, "shape": [side, side], "seed": 1}},
+            "options": {"combine": {"method": "mean", "rejection": "sigma_clip", "center": "median"}},
+            "outputs": [],
+        },
+        "pairs": {
+            "name": "pairs", "analysis": "pair_counts",
+            "inputs": {"synthetic": {"kind": "clustered", "n_points": max(2000, round(3e6 * scale)),
+                                     "boxsize": 800, "n_clusters": 8000, "cluster_sigma": 4, "seed": 1}},
+            "options": {"metric": "r", "edges": {"start": 0.5, "stop": 25, "bins": 20, "log": True},
+                        "boxsize": 800, "estimator": "natural", "n_patches": 27},
+            "outputs": [],
+        },
+        "carlo": {
+            "name": "carlo", "analysis": "monte_carlo",
+            "options": {"trial": {"kind": "pi"}, "n_samples": max(10**6, round(2e10 * scale)), "seed": 1},
+            "outputs": [],
+        },
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Print the ratio for each case."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser.add_argument("cases", nargs="*", metavar="CASE")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0)
+    arguments = parser.parse_args()
+    for name, recipe in cases(arguments.scale).items():
+        if not arguments.cases or name in arguments.cases:
+            with tempfile.TemporaryDirectory(prefix="daskpar-trust-") as folder:
+                print(measured(name, recipe, Path(folder), arguments.repeats), flush=True)
+
+
+def measured(name: str, recipe: dict[str, Any], folder: Path, repeats: int) -> str:
+    """Return one line for a case."""
+    (folder / "profile.yaml").write_text(PROFILE)
+    with_trust, without = [], []
+    for number in range(repeats + 1):
+        pair = with_ledger(recipe, folder, number), with_dask_alone(recipe, folder, number)
+        if number:  # the first compiles kernels and fills the page cache
+            with_trust.append(pair[0])
+            without.append(pair[1])
+    ratios = sorted(a / b for a, b in zip(with_trust, without, strict=True))
+    verdict = "met" if statistics.median(ratios) <= LIMIT else "missed"
+    return (
+        f"{name}: {statistics.median(with_trust):.2f} s with ledger, checksums and TLS, "
+        f"{statistics.median(without):.2f} s without; median ratio {statistics.median(ratios):.3f} "
+        f"({ratios[0]:.3f} to {ratios[-1]:.3f}, {repeats} pairs; at most {LIMIT}: {verdict})"
+    )
+
+
+def with_ledger(recipe: dict[str, Any], folder: Path, number: int) -> float:
+    """Return the seconds of a run from its cluster being ready to its result."""
+    result = daskpar.run(recipe, folder / "profile.yaml", runs=folder / f"runs{number}")
+    lines = map(json.loads, (Path(result.run.path) / "events.jsonl").read_text().splitlines())
+    events = {line["event"]: datetime.fromisoformat(line["time"]) for line in lines}
+    return (events["assemble"] - events["cluster"]).total_seconds()
+
+
+def with_dask_alone(recipe: dict[str, Any], folder: Path, number: int) -> float:
+    """Return the seconds that dask takes for the same stages without TLS, ledger and receipts."""
+    prepared = prepare_nothing(recipe, folder / "profile.yaml", folder / f"alone{number}")
+    environment = {"distributed.nanny.pre-spawn-environ": worker_environment()}
+    with dask.config.set(environment):
+        cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
+    with cluster, Client(cluster):
+        start = time.perf_counter()
+        stages = each_stage(prepared.build())
+        stage = next(stages)
+        while stage is not None:
+            (value,) = dask.compute(stage.collection)
+            stage = stages.send(value if isinstance(value, xr.Dataset) else as_dataset(value))
+        return time.perf_counter() - start
+
+
+def as_dataset(value: Any) -> xr.Dataset:
+    """Return what a stage computed as a later stage gets it."""
+    arrays = value if isinstance(value, dict) else {"result": value}
+    return xr.Dataset(
+        {name: ([f"{name}_{n}" for n in range(np.ndim(one))], one) for name, one in arrays.items()}
+    )
+
+
+if __name__ == "__main__":
+    main()
