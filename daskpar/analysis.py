@@ -98,6 +98,9 @@ class Analysis:
         ``cost(record, options)`` gives what ``daskpar plan`` shows: opens, bytes, the memory of a task,
         seconds of one core; keys end in ``_bytes`` or ``_seconds``. A ``task_memory_bytes`` above what a
         worker has is refused.
+    measured : callable, optional
+        ``measured(record, options)`` adds, for ``daskpar plan`` alone, what only the input itself tells; it
+        may read for some seconds.
     code : callable, optional
         ``code(options)`` lists the ``module:function`` names in the options. They are the user's code:
         imported only when allowed, copied into the run, and part of what must not change.
@@ -133,6 +136,7 @@ class Analysis:
     preview: Callable[[Any], Any] | None = None
     panel: Callable[[Any, dict[str, Any]], Any] | str | None = None
     cost: Callable[[Any, Any], Any] | None = None
+    measured: Callable[[Any, Any], Mapping[str, Any]] | None = None
     code: Callable[[Any], list[str]] | None = None
     code_arguments: int | Callable[[Any], int] = 1
     warnings: Callable[[Any, Any], list[str]] | None = None

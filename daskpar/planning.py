@@ -123,6 +123,8 @@ def _plan(prepared: Prepared) -> Plan:
     stages = _stage_plans(prepared)
     workers, threads = getattr(profile, "workers", 1), getattr(profile, "cores", 1)
     cost = dict(analysis.cost(prepared.record, prepared.options)) if analysis.cost is not None else {}
+    if analysis.measured is not None:
+        cost |= analysis.measured(prepared.record, prepared.options)
     if cost.get("core_seconds"):
         cost["predicted_seconds"] = cost["core_seconds"] / (workers * threads)
     name = prepared.recipe.name

@@ -60,7 +60,8 @@ PROBLEMS = {
             "edges": [1.0, 3.0, 9.0],
             "mu_edges": [0, 0.5, 1],
             "los": "midpoint",
-            "n_patches": 5,
+            "patch_grid": [2, 1, 2],
+            "split_randoms": 2,
         },
     },
     "image_stats": {

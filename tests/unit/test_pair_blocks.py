@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pair_reference import brute
 
-from daskpar.analyses.pair_counts import resampling
+from daskpar.analyses.pair_counts import ANALYSIS, PairCountsOptions, balance, cells_stage, resampling
 from daskpar.analyses.pair_counts.kernel.binning import Binning
 from daskpar.analyses.pair_counts.kernel.blocks import (
     imbalance,
@@ -19,6 +19,7 @@ from daskpar.analyses.pair_counts.kernel.blocks import (
 from daskpar.analyses.pair_counts.kernel.cells import cell_numbers, pack
 from daskpar.analyses.pair_counts.kernel.partial import Wanted, finish, merge, partial
 from daskpar.analyses.pair_counts.kernel.survey import along_axes, lay_out
+from daskpar.analysis import Where
 
 DATA = Path(os.environ.get("DASKPAR_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 EDGES = np.geomspace(0.05, 2.0, 7)
@@ -56,6 +57,30 @@ def test_predicted_cost_is_close_to_the_distances_there_are():
     neighbours = 4 / 3 * np.pi * 2.0**3 * len(sample) / 20**3
     pairs = len(sample) * neighbours / 2
     assert pairs < cost.sum() < 20 * pairs
+
+
+@pytest.mark.parametrize("share", [1, 3])
+def test_a_plan_tells_how_balanced_the_blocks_of_a_clustered_catalog_are(monkeypatch, tmp_path, share):
+    where = Where(tmp_path, lambda files: [files], tmp_path)
+    made = {"kind": "clustered", "n_points": 30_000, "n_clusters": 500, "boxsize": 200, "cluster_sigma": 2}
+    record = ANALYSIS.open_inputs({"synthetic": made}, where)
+    options = PairCountsOptions(edges=(0.1, 5.0), boxsize=200, estimator="natural")
+    monkeypatch.setattr(balance, "MOST_POINTS", 30_000 // share)
+    monkeypatch.setattr(cells_stage, "number_of_blocks", lambda *_, **__: 200)
+    found = balance.measured(record, options)
+    blocks, rest = found["dd blocks"].split(", the dearest ")
+    times, idle = rest.split(" times the mean, idle at the end ")
+    assert 150 < int(blocks) <= 200
+    assert 1.0 < float(times) < 3
+    assert float(idle.split("%")[0]) < 2
+    assert found["dd blocks"].endswith("(estimate)") == (share > 1)
+    assert found["core_seconds"] > 0
+
+
+def test_workers_wait_for_the_last_block():
+    assert balance.idle_share(np.ones(8), 4) == 0
+    assert balance.idle_share(np.array([1.0, 1, 2]), 2) == 1 - 4 / 6
+    assert balance.idle_share(np.zeros(3), 2) == 0
 
 
 def test_number_of_blocks_follows_cost():

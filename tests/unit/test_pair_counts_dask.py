@@ -8,6 +8,7 @@ from pair_reference import brute
 
 import daskpar
 from daskpar.analyses.pair_counts.patches import assign_patches
+from daskpar.analyses.pair_counts.splits import split_numbers
 from daskpar.analyses.pair_counts.with_dask import counting
 from daskpar.analyses.pair_counts.with_dask.samples import find_centres
 from daskpar.errors import InputError, RecipeError, UsageError
@@ -227,6 +228,37 @@ def test_estimators_and_jackknife_equal_whole_recounts(estimator):
     np.testing.assert_allclose(found["covariance"], covariance, rtol=1e-8, atol=1e-12)
 
 
+def test_split_randoms_are_counted_inside_parts_only():
+    data, randoms = clustered(400), np.random.default_rng(9).random((700, 3)) * 100
+    edges = np.array([2.0, 8.0, 15.0, 30.0])
+    wd, wr = np.random.default_rng(1).random(400), np.random.default_rng(2).random(700)
+    weights = {"weights": wd, "weights_randoms": wr}
+    found = daskpar.correlation(data, randoms, edges, **weights, n_patches=5, split_randoms=3)
+    found = found.compute(scheduler="threads")
+    part = split_numbers(randoms, 3)
+    assert np.bincount(part).min() > 200
+    centres = find_centres([{"positions": randoms}], 5, 0)["centres"]
+    pd, pr = (assign_patches(sample, centres) for sample in (data, randoms))
+
+    def xi(d, r):
+        w, p = {"d": wd[d], "r": wr[r]}, {"d": data[d], "r": randoms[r]}
+        dd = brute(p["d"], None, "r", edges, weights=(w["d"], w["d"]))[1]
+        dr = brute(p["d"], p["r"], "r", edges, weights=(w["d"], w["r"]))[1] / w["d"].sum() / w["r"].sum()
+        rr, all_rr = 0, 0
+        for k in range(3):
+            one = part[r] == k
+            rr = rr + brute(p["r"][one], None, "r", edges, weights=(w["r"][one],) * 2)[1]
+            all_rr += w["r"][one].sum() ** 2 - (w["r"][one] ** 2).sum()
+        dd = dd / (w["d"].sum() ** 2 - (w["d"] ** 2).sum())
+        return (dd - 2 * dr + rr / all_rr) / (rr / all_rr)
+
+    everyone = np.ones(400, bool), np.ones(700, bool)
+    np.testing.assert_allclose(found["xi"], xi(*everyone), rtol=1e-10)
+    left = np.stack([xi(pd != k, pr != k) for k in range(5)])
+    np.testing.assert_allclose(found["covariance"], np.cov(left.T, ddof=0) * 4, rtol=1e-8, atol=1e-12)
+    assert np.all(found["rr"] < 0.5 * daskpar.correlation(data, randoms, edges, **weights)["rr"].compute())
+
+
 def test_projected_function_and_multipoles_have_their_shapes():
     data = clustered(300)
     wp = daskpar.correlation(
@@ -273,12 +305,16 @@ def test_the_analysis_gives_what_the_function_gives(tmp_path):
     np.save(tmp_path / "randoms.npy", randoms)
     edges = [2.0, 8.0, 15.0, 30.0]
     inputs = {"files": "data.npy", "randoms": {"files": "randoms.npy"}}
-    found = result_of(inputs, {"edges": edges, "n_patches": 4}, tmp_path)
-    again = daskpar.correlation(data, randoms, edges, n_patches=4).compute(scheduler="threads")
+    options = {"patch_grid": (2, 2, 1), "split_randoms": 2}
+    found = result_of(inputs, {"edges": edges, **options}, tmp_path)
+    again = daskpar.correlation(data, randoms, edges, **options).compute(scheduler="threads")
+    assert found["rr_split_sums"].shape == (2, 4, 2)
+    assert found["rr_split_sums"].sum("split").equals(found["r_patch_sums"])
     for name in again.data_vars:
         np.testing.assert_array_equal(found[name], again[name])
     np.testing.assert_array_equal(found["dr_patch_pairs"].sum("dr_row"), again["dr"])
     assert found.attrs["dd_imbalance"] >= 1
+    np.testing.assert_array_equal(found["rr_patch_pairs"].sum("rr_row"), again["rr"])
     bare = result_of(inputs, {"edges": edges, "estimator": None}, tmp_path)
     np.testing.assert_array_equal(bare["npairs"], brute(data, randoms, "r", edges)[0])
 

@@ -6,7 +6,7 @@ from numpy.polynomial import Legendre
 from pair_reference import brute
 
 from daskpar.analyses.pair_counts import resampling, statistics
-from daskpar.analyses.pair_counts.patches import assign_patches, grid_patches, patch_centres
+from daskpar.analyses.pair_counts.patches import assign_patches, patch_centres
 
 
 def test_estimators_by_hand():
@@ -164,8 +164,3 @@ def test_patches_are_even_and_the_same_again():
     assert sizes.max() < 1.6 * sizes.mean()
     with pytest.raises(ValueError, match="cannot be divided"):
         patch_centres(np.zeros((5, 3)), 3)
-
-
-def test_grid_patches():
-    p = np.array([[0.0, 0, 0], [9.99, 9.99, 5], [10, 10, 10], [4.9, 5.0, 0], [-1, 11, 3]])
-    np.testing.assert_array_equal(grid_patches(p, np.zeros(3), np.full(3, 10.0), (2, 2, 1)), [0, 3, 3, 1, 1])

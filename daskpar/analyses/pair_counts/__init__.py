@@ -98,6 +98,7 @@ class Spacing(_Settings):
         return self
 
 
+Boxes = Annotated[int, Field(ge=1, le=1000)]
 Edges = Spacing | tuple[float, ...]
 
 
@@ -119,6 +120,12 @@ class PairCountsOptions(_Settings):
         "landy_szalay", description="Of the correlation function; null: bare counts"
     )
     n_patches: int = Field(0, ge=0, le=10_000, description="Regions that errors come from; 0: no errors")
+    patch_grid: tuple[Boxes, Boxes, Boxes] | None = Field(
+        None, description="Patches are boxes of a grid along x, y, z, not by k-means", examples=[[4, 4, 1]]
+    )
+    split_randoms: int = Field(
+        1, ge=1, le=1000, description="RR is counted inside so many parts of the randoms only"
+    )
     resampling: Literal["jackknife", "bootstrap"] = Field("jackknife", description="How errors are found")
     cross_weight: float | Literal["matched"] = Field(
         1.0, description="Share of the pairs across patches that the jackknife removes"
@@ -202,6 +209,12 @@ def cost(record: PairRecord, options: PairCountsOptions) -> dict[str, Any]:
     }
 
 
+def _measured(record: PairRecord, options: PairCountsOptions) -> dict[str, Any]:
+    from daskpar.analyses.pair_counts.balance import measured
+
+    return measured(record, options)
+
+
 def _build(record: PairRecord, options: PairCountsOptions) -> Any:
     from daskpar.analyses.pair_counts.with_dask import build
 
@@ -221,6 +234,7 @@ ANALYSIS = Analysis(
     open_inputs=open_samples,
     identity=lambda record: record.identity(),
     cost=cost,
+    measured=_measured,
     preview=preview,
     panel="daskpar.dashboard.pairs_panel:pairs_panel",
     plot=_plot,

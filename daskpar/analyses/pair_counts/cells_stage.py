@@ -71,8 +71,8 @@ def make_plan(
     Returns
     -------
     dict of arrays
-        ``layout``, float64 (13,); ``ranges``, int64 (blocks, 2), the cells of each block; ``distances`` and
-        ``imbalance``: the predicted cost, and that of the dearest block over the mean.
+        ``layout``, float64 (13,); ``ranges``, int64 (blocks, 2), the cells of each block; ``costs``, of each,
+        as predicted; ``distances``, their sum; and ``imbalance``, the dearest over the mean.
 
     Raises
     ------
@@ -99,6 +99,7 @@ def plan_from(
     return {
         "layout": np.array(layout, np.float64),
         "ranges": np.array(ranges, np.int64).reshape(-1, 2),
+        "costs": np.array([cost[a:b].sum() for a, b in ranges], np.float64),
         "distances": np.array(cost.sum()),
         "imbalance": np.array(imbalance(cost, ranges)),
     }

@@ -18,6 +18,7 @@ from daskpar.analyses.pair_counts.resampling import (
     jackknife_covariance,
     total,
 )
+from daskpar.analyses.pair_counts.splits import split_letters
 from daskpar.analyses.pair_counts.statistics import estimate, multipoles, projected, random_pairs_in_box
 
 Floats = NDArray[np.float64]
@@ -41,6 +42,8 @@ class Estimation(NamedTuple):
     cross_weight: float = 1.0
     samples: int = 500
     seed: int = 0
+    patch_grid: tuple[int, int, int] | None = None
+    splits: int = 1
 
     @property
     def has_multipoles(self) -> bool:
@@ -96,7 +99,8 @@ def correlate(how: Estimation, counts: Mapping[str, Counts], sums: Mapping[str, 
     counts : mapping
         ``dd``, ``dr``, ``rd``, ``rr`` from `kernel.partial.finish`; with patches a row a pair of patches.
     sums : mapping
-        Σw and Σw² of each patch of ``d`` and ``r``, each of shape (max(n_patches, 1),).
+        Σw and Σw² of each patch of ``d`` and ``r``, each of shape (max(n_patches, 1),). Where randoms are
+        split, also of ``r0``, ``r1``, …, inside which the pairs of ``rr`` were counted.
 
     Returns
     -------
@@ -140,6 +144,8 @@ def _tables(
     pairs = pairs if "patches" in counts else pairs[None]
     same = name[0] == name[1]
     every, of = all_pairs(sums[name[0]], None if same else sums[name[1]])
+    if name == "rr" and how.splits > 1:
+        of = np.sum([all_pairs(sums[letter])[1] for letter in split_letters(how.splits)], axis=0)
     return patches, pairs, every, of
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from daskpar.errors import RecipeError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -79,18 +82,53 @@ def assign_patches(positions: Floats, centres: Floats) -> Ints:
     return np.asarray(nearest, dtype=np.int64)
 
 
-def grid_patches(positions: Floats, low: Floats, high: Floats, shape: tuple[int, int, int]) -> Ints:
-    """Find the box of a regular grid that each point lies in: its number, shape (n,).
+def grid_centres(pieces: Iterable[Floats], low: Floats, high: Floats, shape: tuple[int, int, int]) -> Floats:
+    """Find the centres of the boxes of a regular grid: the nearest centre is that of the box around a point.
 
     Parameters
     ----------
-    positions : float64, shape (n, 3)
+    pieces : float64 arrays, shapes (n, 3)
+        Positions, all of which lie between the corners.
     low, high : float64, shape (3,)
-        Corners of the grid; points beyond belong to the outermost boxes.
+        Corners of the grid.
     shape : 3 ints
         Boxes along x, y and z. 1 along the line of sight makes columns.
+
+    Returns
+    -------
+    float64, shape (boxes, 3)
+        The number along z varies fastest.
+
+    Raises
+    ------
+    daskpar.errors.RecipeError
+        A box without any point: leaving it out would change nothing, and errors would come out too small.
     """
-    numbers = np.asarray(shape)
-    place = (positions - low) / (np.asarray(high) - low) * numbers
-    boxes = np.clip(place.astype(np.int64), 0, numbers - 1)
-    return np.asarray(np.ravel_multi_index(tuple(boxes.T), shape), dtype=np.int64)
+    centres = box_centres(low, high, shape)
+    refuse_empty(points_in(pieces, centres))
+    return centres
+
+
+def box_centres(low: Floats, high: Floats, shape: tuple[int, int, int]) -> Floats:
+    """Return the centres of the boxes of a grid; see `grid_centres`."""
+    middle = [a + (b - a) * (np.arange(n) + 0.5) / n for a, b, n in zip(low, high, shape, strict=True)]
+    return np.stack(np.meshgrid(*middle, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def points_in(pieces: Iterable[Floats], centres: Floats) -> Ints:
+    """Count the points that are nearest to each centre."""
+    found = np.zeros(len(centres), np.int64)
+    for positions in pieces:
+        found += np.bincount(assign_patches(positions, centres), minlength=len(centres))
+    return found
+
+
+def refuse_empty(found: Ints) -> None:
+    """Raise where a patch holds no point."""
+    empty = int((found == 0).sum())
+    if empty:
+        raise RecipeError(
+            f"{empty} of the {len(found)} boxes of the grid hold no point",
+            "choose fewer boxes, or n_patches for patches that follow the points",
+            key="patch_grid",
+        )

@@ -23,19 +23,21 @@ def draw(dataset: xr.Dataset, figure: Any) -> None:
         return
     x, spread = dataset[first].values, _logarithmic(dataset, first)
     names = [one for one in ("xi0", "xi2", "xi4") if one in dataset] or [name]
+    # Multipoles fall over decades and change sign: times s they are seen on all scales.
+    times = x if len(names) > 1 else 1.0
     for one in names:
-        error = dataset[f"{one}_error"].values if f"{one}_error" in dataset else None
+        error = dataset[f"{one}_error"].values * times if f"{one}_error" in dataset else None
         label = f"ℓ = {one[2:]}" if len(names) > 1 else None
-        axes.errorbar(x, dataset[one].values, error, fmt="o-", ms=4, lw=1, capsize=2, label=label)
+        axes.errorbar(x, dataset[one].values * times, error, fmt="o-", ms=4, lw=1, capsize=2, label=label)
     if spread:
         axes.set_xscale("log")
-    if spread and all(np.all(dataset[one].values > 0) for one in names):
+    if spread and len(names) == 1 and np.all(dataset[name].values > 0):
         axes.set_yscale("log")
     else:
         axes.axhline(0, color="0.7", lw=0.8, zorder=0)
     unit = dataset.attrs.get("unit") or dataset[first].attrs.get("unit", "")
     axes.set_xlabel(f"{first} [{unit}]" if unit else first)
-    axes.set_ylabel(_LABELS[name])
+    axes.set_ylabel(_LABELS[name] if len(names) == 1 else rf"{first} {_LABELS[name]}")
     if len(names) > 1:
         axes.legend()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from daskpar.analyses.pair_counts.estimates import axes
 from daskpar.analyses.pair_counts.kernel.partial import Partial
 from daskpar.analyses.pair_counts.settings import make_box
+from daskpar.analyses.pair_counts.splits import part_of, split_letters
 from daskpar.analyses.pair_counts.steps import (
     as_sample,
     bare_question,
@@ -15,6 +16,7 @@ from daskpar.analyses.pair_counts.steps import (
     make_estimation,
     questions,
     result_layout,
+    samples_of,
 )
 from daskpar.by_hand import Variables
 from daskpar.inputs.catalogs import read_piece
@@ -36,11 +38,13 @@ class Problem:
     Attributes
     ----------
     samples : dict of str to Catalog
-        ``d``, and ``r`` where there are randoms or a second sample.
+        ``d``, and ``r`` where there are randoms or a second sample; ``r0``, ``r1``, … where these are split.
     questions : dict of str to Question
         What each count asks, by name.
     n_patches, seed : int
         Patches that errors come from, and where their search begins.
+    patch_grid : 3 ints, optional
+        They are the boxes of a grid.
     """
 
     def __init__(self, record: PairRecord, options: PairCountsOptions) -> None:
@@ -59,13 +63,14 @@ class Problem:
         else:
             self.how = make_estimation(binning, box, data, randoms, options.model_dump())
             self.questions = questions(self.how, analytic=randoms is None)
+            self.samples |= {letter: self.samples["r"] for letter in split_letters(self.how.splits)}
         self.n_patches = 0 if self.how is None else self.how.n_patches
+        self.patch_grid = None if self.how is None else self.how.patch_grid
 
     def letters(self, name: str) -> tuple[str, str | None]:
         """Return the samples of a count; None where the first is paired with itself."""
-        if self.questions[name].auto:
-            return name[0] if self.how else "d", None
-        return (name[0], name[1]) if self.how else ("d", "r")
+        one, two = samples_of(name) if self.how else ("d", "r")
+        return one, None if self.questions[name].auto else two
 
     @property
     def base(self) -> str:
@@ -76,11 +81,18 @@ class Problem:
         """Return how many pieces a sample is read in."""
         return len(self.samples[letter].pieces())
 
-    def read(self, letter: str, number: int) -> dict[str, Any]:
-        """Read a piece of a sample."""
+    def read(self, letter: str, number: int, share: int = 1) -> dict[str, Any]:
+        """Read a piece of a sample, or only the first of so many shares of it."""
         catalog = self.samples[letter]
-        part = read_piece(catalog, catalog.pieces()[number])
-        return {"positions": part.positions} | ({} if part.weights is None else {"weights": part.weights})
+        piece = catalog.pieces()[number]
+        stop = piece.start + max(1, (piece.stop - piece.start) // share)
+        part = read_piece(catalog, piece._replace(stop=stop))
+        points = {"positions": part.positions} | ({} if part.weights is None else {"weights": part.weights})
+        return (
+            points
+            if self.how is None or len(letter) == 1
+            else part_of(points, int(letter[1:]), self.how.splits)
+        )
 
     def result(self, counts: Mapping[str, Partial], sums: Mapping[str, Any]) -> Variables:
         """Return the variables of the result.

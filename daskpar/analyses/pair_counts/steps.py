@@ -11,12 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskpar.analyses.pair_counts.cells_stage import Question
+from daskpar.analyses.pair_counts.cells_stage import Question, extent
 from daskpar.analyses.pair_counts.estimates import Estimation, axes, correlate, counts_needed, variables
 from daskpar.analyses.pair_counts.kernel.binning import Binning
-from daskpar.analyses.pair_counts.kernel.partial import Wanted, finish, merge
-from daskpar.analyses.pair_counts.patches import SAMPLE_PER_PATCH, assign_patches, patch_centres
+from daskpar.analyses.pair_counts.kernel.partial import Partial, Wanted, finish, merge
+from daskpar.analyses.pair_counts.patches import (
+    SAMPLE_PER_PATCH,
+    assign_patches,
+    grid_centres,
+    patch_centres,
+)
 from daskpar.analyses.pair_counts.resampling import matched_cross_weight, patch_weights
+from daskpar.analyses.pair_counts.splits import split_letters, whole, whole_names
 from daskpar.analyses.pair_counts.statistics import ESTIMATORS
 from daskpar.errors import RecipeError, UsageError
 from daskpar.inputs.catalogs import Catalog, open_catalog
@@ -67,14 +73,35 @@ def bare_question(
 
 
 def questions(how: Estimation, *, analytic: bool) -> dict[str, Question]:
-    """Return what each count of an estimator asks: its name says which samples, ``dd``, ``dr``, ``rr``."""
+    """Return what each count of an estimator asks: its name says which samples, ``dd``, ``dr``, ``rr``.
+
+    Where randoms are split, ``rr0``, ``rr1``, … take the place of ``rr``.
+    """
     needed = counts_needed(how.estimator, analytic=analytic, signed=how.binning.signed)
     wanted = Wanted(how.weighted, False, how.n_patches)
-    return {name: Question(how.binning, how.boxsize, name[0] == name[1], wanted) for name in needed}
+    found = {name: Question(how.binning, how.boxsize, name[0] == name[1], wanted) for name in needed}
+    if how.splits > 1 and "rr" in found:
+        one = found.pop("rr")
+        found |= {f"r{letter}": one for letter in split_letters(how.splits)}
+    return found
 
 
-def find_centres(pieces: Sequence[Mapping[str, Any]], n_patches: int, seed: int) -> dict[str, NDArray[Any]]:
-    """Return the centres of patches, from some points of every piece."""
+def samples_of(name: str) -> tuple[str, str]:
+    """Return the letters of the samples that a count pairs: ``r3`` and ``r3`` for ``rr3``."""
+    number = name.removeprefix(whole(name))
+    return name[0] + number, name[1] + number
+
+
+def find_centres(
+    pieces: Sequence[Mapping[str, Any]],
+    n_patches: int,
+    seed: int,
+    grid: tuple[int, int, int] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Return the centres of patches: of a grid's boxes, or by k-means from some points of every piece."""
+    if grid is not None:
+        low, high, _ = extent([pieces])
+        return {"centres": grid_centres((piece["positions"] for piece in pieces), low, high, grid)}
     step = max(1, sum(len(piece["positions"]) for piece in pieces) // (4 * SAMPLE_PER_PATCH * n_patches))
     some = np.concatenate([piece["positions"][::step] for piece in pieces])
     return {"centres": patch_centres(some, n_patches, seed)}
@@ -106,17 +133,32 @@ def finished(partials: Sequence[Mapping[str, Any]], doubled: bool) -> dict[str, 
 
 def correlated(parts: Sequence[Any], how: Estimation, names: list[str], letters: list[str]) -> dict[str, Any]:
     """Return the function from the merged counts, then the summed weights, in the order of their names."""
-    counts = dict(zip(names, parts[: len(names)], strict=True))
+    counts = joined(dict(zip(names, parts[: len(names)], strict=True)))
     sums = dict(zip(letters, parts[len(names) :], strict=True))
     kind = "weight_sum" if how.weighted else "npairs"
     used = {n: c[kind].sum(axis=0) if "patches" in c else c[kind] for n, c in counts.items()}
     result = correlate(how, counts, sums) | {name: array.astype(np.float64) for name, array in used.items()}
+    splits = split_letters(how.splits)
     for name, count in counts.items():
         if "patches" in count:
             result |= {f"{name}_patch_numbers": count["patches"], f"{name}_patch_pairs": count[kind]}
     if how.n_patches:
-        result |= {f"{letter}_patch_sums": np.stack(one, axis=1) for letter, one in sums.items()}
+        result |= {
+            f"{letter}_patch_sums": np.stack(one, axis=1)
+            for letter, one in sums.items()
+            if letter not in splits
+        }
+    if splits:
+        result["rr_split_sums"] = np.stack([np.stack(sums[letter], axis=1) for letter in splits])
     return result
+
+
+def joined(counts: Mapping[str, Partial]) -> dict[str, Partial]:
+    """Return the counts by name, those of split randoms added up to one, in their order."""
+    return {
+        name: merge(count for one, count in counts.items() if whole(one) == name)
+        for name in whole_names(list(counts))
+    }
 
 
 def result_layout(found: Mapping[str, Any], how: Estimation, names: Sequence[str]) -> dict[str, Any]:
@@ -131,9 +173,12 @@ def result_layout(found: Mapping[str, Any], how: Estimation, names: Sequence[str
         Of the counts.
     """
     dims = axes(how.binning)
-    named = {name: known for name, (known, _) in variables(how).items()} | dict.fromkeys(names, dims)
+    named = {name: known for name, (known, _) in variables(how).items()}
+    named |= dict.fromkeys(whole_names(names), dims)
     result: dict[str, Any] = {name: (known, found[name]) for name, known in named.items()}
     # The sparse matrix of patches: coarser bins, other estimators and other resamplings need no recount.
+    if how.splits > 1:
+        result["rr_split_sums"] = (("split", "patch", "power"), found["rr_split_sums"])
     for name in found:
         count, _, what = name.partition("_patch_")
         if what == "sums":
@@ -164,6 +209,15 @@ def make_estimation(
             f"known: {', '.join(ESTIMATORS)}",
             key="estimator",
         )
+    grid, splits = options["patch_grid"], options["split_randoms"]
+    if grid is not None:
+        if options["n_patches"] not in (0, np.prod(grid)):
+            raise RecipeError(
+                "the boxes of patch_grid are the patches", "leave n_patches out", key="n_patches"
+            )
+        options = {**options, "n_patches": int(np.prod(grid))}
+    if splits > 1 and (randoms is None or options["estimator"] == "davis_peebles"):
+        raise RecipeError("there are no pairs of randoms to split", "leave it out", key="split_randoms")
     if randoms is None and (not all(box) or binning.metric == "theta"):
         raise RecipeError(
             "without randoms the box must be periodic in all directions",
@@ -188,4 +242,6 @@ def make_estimation(
         float(cross),
         options["n_samples"],
         options["seed"],
+        grid,
+        splits if randoms is not None else 1,
     )

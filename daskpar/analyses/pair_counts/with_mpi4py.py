@@ -22,7 +22,13 @@ import numpy as np
 from mpi4py import MPI
 
 from daskpar.analyses.pair_counts import cells_stage as stage
-from daskpar.analyses.pair_counts.patches import SAMPLE_PER_PATCH, patch_centres
+from daskpar.analyses.pair_counts.patches import (
+    SAMPLE_PER_PATCH,
+    box_centres,
+    patch_centres,
+    points_in,
+    refuse_empty,
+)
 from daskpar.analyses.pair_counts.problem import MOST_BLOCKS, Problem
 from daskpar.analyses.pair_counts.steps import finished, summed, weigh
 from daskpar.by_hand import Job, Variables
@@ -70,10 +76,24 @@ def find_centres(problem: Problem, pieces: Sequence[Any], world: Any) -> Any:
     """Find the centres of the patches from a sample of all points."""
     if not problem.n_patches:
         return None
+    if problem.patch_grid is not None:
+        return grid_of(pieces, problem.patch_grid, world)
     points = world.allreduce(sum(len(piece["positions"]) for piece in pieces))
     step = max(1, points // (4 * SAMPLE_PER_PATCH * problem.n_patches))
     some = np.concatenate(in_order([piece["positions"][::step] for piece in pieces], world))
     return world.bcast(patch_centres(some, problem.n_patches, problem.seed) if world.rank == 0 else None)
+
+
+def grid_of(pieces: Sequence[Any], grid: Any, world: Any) -> Any:
+    """Find the centres of the boxes of a grid over all points; a box without any is refused by all ranks."""
+    low, high, _ = stage.extent([pieces])
+    for array, operation in ((low, MPI.MIN), (high, MPI.MAX)):
+        world.Allreduce(MPI.IN_PLACE, array, operation)
+    boxes = box_centres(low, high, grid)
+    found = points_in((piece["positions"] for piece in pieces), boxes)
+    world.Allreduce(MPI.IN_PLACE, found)
+    refuse_empty(found)
+    return boxes
 
 
 def sum_weights(pieces: Sequence[Any], centres: Any, n_patches: int, world: Any) -> Any:

@@ -39,7 +39,7 @@ def run(job: Job) -> Variables:
         job.clock.phase("compute")
         n_patches = problem.n_patches
         base = [mapped(handle) for handle in pieces[problem.base]]
-        centres = find_centres(base, n_patches, problem.seed) if n_patches else None
+        centres = find_centres(base, n_patches, problem.seed, problem.patch_grid) if n_patches else None
         sums = {
             letter: summed(pool.map(_weigh, [(handle, centres, n_patches) for handle in found], 1))
             for letter, found in pieces.items()

@@ -18,7 +18,9 @@ def run(job: Job) -> Variables:
     }
     job.clock.phase("compute")
     n_patches = problem.n_patches
-    centres = find_centres(pieces[problem.base], n_patches, problem.seed) if n_patches else None
+    centres = (
+        find_centres(pieces[problem.base], n_patches, problem.seed, problem.patch_grid) if n_patches else None
+    )
     sums = {
         letter: summed([weigh(piece, centres, n_patches) for piece in found])
         for letter, found in pieces.items()

@@ -26,7 +26,11 @@ def run(job: Job) -> Variables:
         }
         job.clock.phase("compute")
         n_patches = problem.n_patches
-        centres = find_centres(pieces[problem.base], n_patches, problem.seed) if n_patches else None
+        centres = (
+            find_centres(pieces[problem.base], n_patches, problem.seed, problem.patch_grid)
+            if n_patches
+            else None
+        )
         weights = partial(weigh, centres=centres, n_patches=n_patches)
         sums = {letter: summed(list(pool.map(weights, found))) for letter, found in pieces.items()}
         counts = {}

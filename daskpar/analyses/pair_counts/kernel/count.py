@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from daskpar.analyses.pair_counts.kernel.collect import (
     CAPACITY,
     CHUNK,
@@ -16,8 +14,10 @@ from daskpar.analyses.pair_counts.kernel.collect import (
 )
 from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
+from daskpar.analyses.pair_counts.kernel.lookup import bin_numbers
 from daskpar.analyses.pair_counts.kernel.memory import get_int
-from daskpar.analyses.pair_counts.kernel.tally import sift, tally
+from daskpar.analyses.pair_counts.kernel.sift import sift, sift_rows
+from daskpar.analyses.pair_counts.kernel.tally import tally
 from daskpar.analyses.pair_counts.kernel.windows import BOTH_ORDERS, CROSS, find
 
 
@@ -57,7 +57,7 @@ def count_block(
     n_patches : int
         0 without patches.
     sifting : bool
-        Count by `sift`: integers of one axis only.
+        Count by `sift`, in passes: integers only.
     """
     n = 0
     for cell in range(first_cell, last_cell):
@@ -88,15 +88,17 @@ def count_block(
 @inlined
 def empty(buffers: Any, n: int, lookups: Any, bins: Any, rule: Any, n_patches: int, sifting: bool) -> int:
     """Put the pairs in the buffers into bins; 0, the number left."""
-    if sifting:
-        sift(buffers.first, n, lookups[0].thresholds, lookups[0].number - 1, bins.npairs)
+    first, second = lookups
+    if sifting and rule.two_axes:
+        resolve(buffers, n, rule)
+        bin_numbers(buffers.second, n, second, buffers.second)
+        sift_rows(
+            buffers.first, buffers.second, buffers.bin, n, first.thresholds, first.number - 1, bins.npairs,
+            second.number + 1,
+        )  # fmt: skip
+    elif sifting:
+        sift(buffers.first, n, first.thresholds, first.number - 1, bins.npairs)
     else:
         resolve(buffers, n, rule)
-        tally(buffers, n, lookups[0], lookups[1], bins, rule, n_patches)
+        tally(buffers, n, first, second, bins, rule, n_patches)
     return 0
-
-
-def worth_sifting(thresholds: Any) -> bool:
-    """Whether few passes over the pairs are needed: whether bins grow outwards, as volumes do."""
-    left = (thresholds / thresholds[-1]) ** 1.5
-    return bool(np.sum(left[1:]) < 4.0)

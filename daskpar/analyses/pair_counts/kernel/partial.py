@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from daskpar.analyses.pair_counts.kernel.binning import Binning
 from daskpar.analyses.pair_counts.kernel.cells import Layout, Packed
 from daskpar.analyses.pair_counts.kernel.collect import CAPACITY, Buffers
-from daskpar.analyses.pair_counts.kernel.count import count_block, worth_sifting
+from daskpar.analyses.pair_counts.kernel.count import count_block
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
 from daskpar.analyses.pair_counts.kernel.lookup import make_lookup
 from daskpar.analyses.pair_counts.kernel.memory import address, aligned
+from daskpar.analyses.pair_counts.kernel.sift import worth_sifting
 from daskpar.analyses.pair_counts.kernel.tally import MANY_BINS, SPREAD, Bins
 from daskpar.analyses.pair_counts.kernel.windows import BOTH_ORDERS, CROSS, EACH_ONCE, make_room
 
@@ -67,7 +68,7 @@ def partial(
     visit = CROSS if two is not None else BOTH_ORDERS if binning.signed else EACH_ONCE
     rule = binning.rule(weighted=wanted.weights, separations=wanted.separations, patches=wanted.n_patches > 0)
     first, second = binning.first_thresholds, binning.second_thresholds
-    sifting = not (rule.two_axes or rule.extra or rule.separations) and worth_sifting(first)
+    sifting = worth_sifting(rule, first)
     sample = one if two is None else two
     # What the loops use is passed by address; these arrays live until the end of this function.
     room, _room = make_room(layout, sample.start, binning.reach[0])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
-from daskpar.analyses.pair_counts.kernel.lanes import LANES, compress, count, load, root, splat, store
+from daskpar.analyses.pair_counts.kernel.lanes import LANES, load, root, store
 from daskpar.analyses.pair_counts.kernel.lookup import TABLE, bin_numbers, by_table
 from daskpar.analyses.pair_counts.kernel.memory import get_float, get_int, put_float, put_int
 
@@ -31,38 +31,6 @@ class Bins(NamedTuple):
     used: int
     copies: int
     width: int
-
-
-@compiled
-def sift(values: int, n: int, thresholds: int, number: int, npairs: int) -> None:
-    """Count values between thresholds, all below the last of them; ``values`` is used up.
-
-    Passes from the top: each counts what is below a threshold and keeps only that. With bins that grow
-    outwards most pairs are gone after one or two passes.
-
-    Parameters
-    ----------
-    values : address of float64
-        With room for eight more than n.
-    n : int
-    thresholds : address of float64, shape (number + 1,)
-    number : int
-    npairs : address of int64, shape (number + 2,)
-        Added to; the first and the last stand for what lies outside.
-    """
-    for k in range(number - 1, -1, -1):
-        store(values, n, splat(np.inf))
-        threshold = splat(get_float(thresholds, k))
-        below = 0
-        for i in range(0, n, LANES):
-            value = load(values, i)
-            smaller = value < threshold
-            store(values, below, compress(value, smaller))
-            below += count(smaller)
-        put_int(npairs, k + 1, get_int(npairs, k + 1) + n - below)
-        n = below
-        if n == 0:
-            return
 
 
 @inlined

@@ -22,6 +22,8 @@ from daskpar.lazy import da, xr
 
 #: Without a run the number of blocks is fixed before the density is known, from the number of points.
 POINTS_A_SLOT, MOST_SLOTS = 1000, 1024
+#: A block beyond the plan's counts nothing, but costs a task: of large catalogs there are fewer.
+POINTS_A_LARGE_SLOT, FEWEST_SLOTS = 20_000, 64
 
 
 def count_pairs(
@@ -209,4 +211,5 @@ def coordinates(binning: Binning) -> dict[str, Any]:
 
 def slots(catalog: Catalog) -> int:
     """Return how many blocks there may be, from the number of points alone."""
-    return max(1, min(MOST_SLOTS, catalog.rows_estimate // POINTS_A_SLOT))
+    rows = catalog.rows_estimate
+    return max(1, min(MOST_SLOTS, rows // POINTS_A_SLOT, max(FEWEST_SLOTS, rows // POINTS_A_LARGE_SLOT)))
