@@ -72,7 +72,7 @@ class Tally:
         mean = np.where(some, self.weights / self.blocks, 1.0)
         scatter = np.where(some, self.squares / self.blocks / mean**2 - 1.0, 0.0)
         missing = np.maximum(scatter, 0.0) / max(self.blocks - 1, 1) * (1.0 - self.blocks / self.planned)
-        return np.sqrt(1.0 / np.maximum(self.pairs, 1) + missing)
+        return np.asarray(np.sqrt(1.0 / np.maximum(self.pairs, 1) + missing))
 
 
 def share(tallies: Mapping[str, Tally], names: tuple[str, ...]) -> float:
