@@ -42,7 +42,7 @@ def times(data: Mapping[str, Any]) -> Any:
     if not points:
         return None
     plot = _figure(title="Work: first block to last partial (median, 95 %)")
-    plot.xaxis.axis_label, plot.yaxis.axis_label = "workers", "seconds"
+    _axes(plot, points, "seconds")
     _whiskers(plot, data)
     for name, mine in _by_version(points).items():
         _series(plot, name, colours(data)[name], mine, "seconds")
@@ -53,6 +53,11 @@ def times(data: Mapping[str, Any]) -> Any:
 def _figure(title: str, **more: Any) -> Any:
     make: Any = figure
     return make(title=title, width=520, height=340, toolbar_location=None, **more)
+
+
+def _axes(plot: Any, points: Sequence[Mapping[str, Any]], label: str) -> None:
+    plot.xaxis.axis_label, plot.yaxis.axis_label = "workers", label
+    plot.xaxis.ticker = sorted({int(one["workers"]) for one in points})  # there is no half worker
 
 
 def _whiskers(plot: Any, data: Mapping[str, Any]) -> None:
@@ -70,7 +75,7 @@ def speedup(data: Mapping[str, Any]) -> Any:
     if not points:
         return None
     plot = _figure(title="Speed-up over the serial time")
-    plot.xaxis.axis_label, plot.yaxis.axis_label = "workers", "speed-up"
+    _axes(plot, points, "speed-up")
     most = max(one["workers"] for one in points)
     plot.line([1, most], [1, most], line_dash="dotted", color="grey", legend_label="ideal")
     for name, mine in _by_version(points).items():
@@ -92,7 +97,7 @@ def efficiency(data: Mapping[str, Any]) -> Any:
     if not points:
         return None
     plot = _figure(title="Efficiency (hollow: more workers than physical cores)")
-    plot.xaxis.axis_label, plot.yaxis.axis_label = "workers", "efficiency"
+    _axes(plot, points, "efficiency")
     for name, mine in _by_version(points).items():
         _series(plot, name, colours(data)[name], mine, "efficiency")
     plot.y_range.start = 0

@@ -33,9 +33,8 @@ def pairs_panel(receipts: Sequence[Mapping[str, Any]], state: dict[str, Any]) ->
                 tally.add(receipt["preview"])
                 state["group"] = receipt["preview"]["group"]
     function = _function(tallies, state)
-    with_pairs = [(name, tally) for name, tally in sorted(tallies.items()) if tally.blocks]
-    counts: list[Plot] = [_curve(name, tally, state) for name, tally in with_pairs]
-    return counts if function is None else [function, *counts]
+    plots: list[Plot] = [] if function is None else [function]
+    return plots + [_curve(name, tally, state) for name, tally in sorted(tallies.items()) if tally.blocks]
 
 
 def _function(tallies: Mapping[str, Tally], state: Mapping[str, Any]) -> Curve | None:

@@ -121,3 +121,23 @@ def test_every_folder_has_its_sentence(folder):
     inner = [f"daskpar/{p.name}" for p in folders if any(p.glob("*.*"))] if folder == "daskpar" else []
     for name in [folder, *inner]:
         assert f"]({name})" in README, f"README has no sentence on {name}"
+
+
+def test_commands_in_the_text_exist():
+    """Those named in passing, which no block tries: the verb and its options are known."""
+    from typer.main import get_command
+
+    from daskpar.cli import app
+
+    verbs = get_command(app).commands
+    bare = re.findall(r"^```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    shown = re.findall(r"`(daskpar\s[^`]+)`", README) + [
+        line.partition("#")[0] for block in bare for line in block.splitlines() if line.startswith("daskpar ")
+    ]
+    assert len(shown) > 20
+    for command in shown:
+        _, verb, *rest = command.split()
+        if not verb.startswith("-"):
+            options = {name for one in verbs[verb].params for name in (*one.opts, *one.secondary_opts)}
+            asked = {word.partition("=")[0] for word in rest if word.startswith("-")}
+            assert asked <= options | {"--help"}, command

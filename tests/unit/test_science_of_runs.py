@@ -17,11 +17,13 @@ options: {combine: {sigma: 2}}
 PAIRS = """
 name: box
 analysis: pair_counts
-inputs: {synthetic: {kind: clustered, n_points: 20000, boxsize: 200, n_clusters: 500, seed: 1}}
+inputs:
+  synthetic: {kind: clustered, n_points: 10000, boxsize: 200, n_clusters: 300, seed: 1}
+  randoms: {synthetic: {kind: uniform, n_points: 15000, boxsize: 200, seed: 2}}
 options:
   edges: {start: 0.5, stop: 20, bins: 12, log: true}
   boxsize: 200
-  estimator: natural
+  estimator: landy_szalay
   n_patches: 8
 """
 SAMPLES = """
@@ -64,8 +66,11 @@ def test_images(shown):
 
 
 def test_pairs(shown):
-    dataset, (curve,) = shown(PAIRS)
-    np.testing.assert_array_equal(curve.y, dataset["dd"].values)
+    dataset, (function, *counts) = shown(PAIRS)
+    np.testing.assert_allclose(function.y, dataset["xi"].values, rtol=1e-9)
+    assert (function.error > 0).all()
+    for curve, name in zip(counts, ("dd", "dr", "rr"), strict=True):
+        np.testing.assert_array_equal(curve.y, dataset[name].values)
 
 
 def test_samples_and_more_of_them(shown):
