@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from daskpar.result import Result
 
 # Seconds; a run is watched through files, which no event announces across hosts, and through the queue.
-POLL, JOB_POLL = 0.2, 1.0
+POLL, BEGINNING = 30.0  # seconds from a run being made to its driver being started
+JOB_POLL = 0.2, 1.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Run:
             status["queue"] = {"job": job[0], "state": job[1].state, "reason": job[1].reason}
         elif status["state"] == "pending" and not self._driver_lives():
             status.update(self.directory.read_state())  # it may have begun or ended since
-            if status["state"] == "pending" and not self.directory.lease.is_held():
+            if status["state"] == "pending" and not self.directory.lease.is_held() and not self._begins():
                 status["state"] = "interrupted"
                 status["error"] = "the driver did not start; see daskpar logs, then daskpar resume"
         return status
@@ -197,6 +198,11 @@ class Run:
         except ClusterError:  # silence says nothing about the job
             found = slurm_commands.Job("UNKNOWN", "Slurm does not answer")
         return None if found is None else (started["job"], found)
+
+    def _begins(self) -> bool:
+        """Whether the run was made a moment ago, and its driver is still to be started."""
+        made = (self.directory.path / "run.json").stat().st_mtime
+        return launched(self.directory) is None and abs(time.time() - made) < BEGINNING
 
     def _driver_lives(self) -> bool:
         started = self._process()
