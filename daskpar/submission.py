@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from daskpar.result import Result
 
 # Seconds; a run is watched through files, which no event announces across hosts, and through the queue.
-POLL, BEGINNING = 30.0  # seconds from a run being made to its driver being started
-JOB_POLL = 0.2, 1.0
+POLL, JOB_POLL = 0.2, 1.0
+BEGINNING = 30.0  # seconds from a run being made to its driver being started
 
 
 @dataclass(frozen=True)
