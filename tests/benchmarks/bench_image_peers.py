@@ -7,7 +7,7 @@ All peers read the same FITS files from the page cache, clip at 3 sigma and aver
 interleaved, CPU seconds (user and system) are compared. The command of each peer and what differs is printed.
 Peers that are not installed are named and left out. `--memory` runs 32 and 512 frames, `--large` writes a
 20k x 20k image from sparse files (20 GB, apparent), `--many-gz` runs 2000 small compressed frames: each
-prints the time, the largest process and the largest worker.
+prints the time, the largest process and the largest worker; `--scale 0.1` tries them in little time.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from bench_image_kernel import night
+from distributed import Client, LocalCluster
 
 OURS = "daskpar kernel, files to planes"
 
@@ -55,19 +57,27 @@ def command(*words: str, folder: Path) -> Callable[[], object]:
     return call
 
 
-def ours(folder: Path) -> dict[str, tuple[Callable[[], object], str]]:
-    """Return the kernel on bands of the files, and the whole way through a cluster of one thread."""
-    import dask
-
+def ours(folder: Path, client: Client) -> dict[str, tuple[Callable[[], object], str]]:
+    """Return the kernel alone, from files to planes, and the same through a cluster of one thread."""
     import daskpar
+    from daskpar.analyses.image_stats.kernel import combine_band
 
-    stack = daskpar.open_stack(str(folder / "f_*.fit"))
-
-    def planes() -> object:
-        with dask.config.set(scheduler="synchronous"):
-            return daskpar.combine(stack).compute()
-
-    return {OURS: (planes, "daskpar.combine(stack).compute(), one thread: all five planes")}
+    words = np.stack([fits.getdata(path) for path in sorted(folder.glob("f_*.fit"))]).astype(">f4")
+    result = daskpar.combine(daskpar.open_stack(str(folder / "f_*.fit")))
+    return {
+        OURS: (
+            lambda: result.compute(scheduler="synchronous"),
+            "daskpar.combine(stack).compute(), one thread: all five planes",
+        ),
+        "daskpar kernel alone": (
+            lambda: combine_band(words, rejection="sigma_clip"),
+            "combine_band on frames in memory, big-endian: all five planes",
+        ),
+        "daskpar, LocalCluster of a thread": (
+            lambda: result.compute(scheduler=client.get),
+            "the same as the first through distributed; its scheduler is counted",
+        ),
+    }
 
 
 def peers(folder: Path, count: int) -> dict[str, tuple[Callable[[], object], str]]:
@@ -123,21 +133,38 @@ def peers(folder: Path, count: int) -> dict[str, tuple[Callable[[], object], str
     return found
 
 
+@contextmanager
+def one_thread() -> Iterator[Client]:
+    """Start a cluster of one thread in this process."""
+    options = {"processes": False, "n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(host="127.0.0.1", **options) as cluster, Client(cluster) as client:
+        yield client
+
+
+def interleaved(
+    folder: Path, cases: dict[str, tuple[Callable[[], object], str]], repeats: int
+) -> dict[str, list[float]]:
+    """Return the CPU seconds of all repeats of each case, run in turns after one turn to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for turn in range(repeats + 1):
+        for name, (case, _) in cases.items():
+            for output in ("siril.fit", "ga.fits"):
+                (folder / output).unlink(missing_ok=True)
+            seconds = cpu(case)
+            if turn:
+                times[name].append(seconds)
+    return times
+
+
 def compare(side: int, count: int, repeats: int) -> None:
     """Print medians of interleaved repeats, and ratios to ours."""
     with tempfile.TemporaryDirectory(prefix="peers-") as name:
         folder = Path(name)
         for i, frame in enumerate(night(count, side), start=1):
             fits.writeto(folder / f"f_{i:05d}.fit", frame)
-        cases = ours(folder) | peers(folder, count)
-        times: dict[str, list[float]] = {name: [] for name in cases}
-        for turn in range(repeats + 1):
-            for name, (case, _) in cases.items():
-                for output in ("siril.fit", "ga.fits"):
-                    (folder / output).unlink(missing_ok=True)
-                seconds = cpu(case)
-                if turn:
-                    times[name].append(seconds)
+        with one_thread() as client:
+            cases = ours(folder, client) | peers(folder, count)
+            times = interleaved(folder, cases, repeats)
     base = float(np.median(times[OURS]))
     print(f"{count} frames of {side} x {side} float32, {repeats} interleaved repeats, CPU seconds")
     for name, seconds in times.items():
@@ -179,25 +206,26 @@ def sparse(path: Path, side: int) -> None:
 
 def runs(options: argparse.Namespace) -> None:
     """Do the runs that were asked for."""
+    side, wide, many = (max(8, round(size * options.scale)) for size in (1024, 20_000, 2000))
     with tempfile.TemporaryDirectory(prefix="peers-") as name:
         folder = Path(name)
         if options.memory:
-            for i, frame in enumerate(night(32, 1024)):
+            for i, frame in enumerate(night(32, side)):
                 for copy in range(16):
                     fits.writeto(folder / f"m{copy:02d}_{i:02d}.fits", frame)
-            run(folder, "m00_*.fits", "32 frames of 1024 x 1024")
-            run(folder, "m*.fits", "512 frames of 1024 x 1024")
+            run(folder, "m00_*.fits", f"32 frames of {side} x {side}")
+            run(folder, "m*.fits", f"512 frames of {side} x {side}")
         if options.large:
             for i in range(13):
-                sparse(folder / f"l{i:02d}.fits", 20_000)
-            run(folder, "l*.fits", "13 frames of 20000 x 20000 (21 GB)")
+                sparse(folder / f"l{i:02d}.fits", wide)
+            run(folder, "l*.fits", f"13 frames of {wide} x {wide} ({13 * wide**2 * 4 / 1e9:.1f} GB)")
         if options.many_gz:
             frame = night(1, 256)[0]
             fits.writeto(folder / "one.fits", frame)
             packed = gzip.compress((folder / "one.fits").read_bytes(), 1)
-            for i in range(2000):
+            for i in range(many):
                 (folder / f"z{i:04d}.fits.gz").write_bytes(packed)
-            run(folder, "z*.fits.gz", "2000 frames of 256 x 256, gzip")
+            run(folder, "z*.fits.gz", f"{many} frames of 256 x 256, gzip")
 
 
 def main() -> None:
@@ -208,6 +236,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--scale", type=float, default=1.0, help="sides and number of frames of these runs")
     parser.add_argument("--memory", action="store_true", help="32 and 512 frames through runs")
     parser.add_argument("--large", action="store_true", help="20k x 20k from 21 GB of sparse files")
     parser.add_argument("--many-gz", action="store_true", help="2000 small .gz frames")

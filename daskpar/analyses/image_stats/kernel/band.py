@@ -97,14 +97,10 @@ def combine_band(
     result = result_dtype(frames.dtype)
     task = Task(rule, code, float(percentile), result, np.dtype(np.float64) if affine.size else result)
     data = band_frames(frames, hidden, affine, (float(bscale), float(bzero), blank))
-    out = combine(data, task)
-    extra: dict[str, Array] = {}
-    plain = out
     if grow:
-        data, out, extra = grow_rejected(data, task, out, grow, shape, halo)
-        plain = out._replace(rejected_low=np.zeros_like(out.used))
-    if weight is not None or error is not None:
-        extra |= weigh(data, task, plain, weight, error)
+        out, extra = grow_rejected(data, task, combine(data, task), grow, shape, halo, weight, error)
+    else:
+        out, extra = weigh(data, task, weight, error)
     return named(out, extra, rows, columns, halo)
 
 

@@ -27,24 +27,26 @@ def sigma_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds, 
     widest = 0.0
     for sigma in (rule.sigma_lower, rule.sigma_upper):
         widest = max(widest, sigma) if sigma < np.inf else widest
+    first, last, pivot, sum1, sum2 = s.first, s.last, s.pivot, s.sum1, s.sum2
+    centres, lowers, uppers, doubts, mads = b.centre, b.lower, b.upper, b.doubt, b.mads
     for j in range(whole_vectors(lanes)):
-        n = np.float64(s.last[j] - s.first[j])
-        square, offset = s.sum2[j] / n, s.sum1[j] / n
+        n = np.float64(last[j] - first[j])
+        square, offset = sum2[j] / n, sum1[j] / n
         std = np.sqrt(max(square - offset * offset, 0.0))
-        scale = b.mads[j] * MAD_TO_STD if rule.by_mad else std
-        b.centre[j] = s.pivot[j] + offset if rule.about_mean else s.pivot[j]
-        b.lower[j] = scaled(rule.sigma_lower, scale)
-        b.upper[j] = scaled(rule.sigma_upper, scale)
-        b.doubt[j] = ULP * (4.0 * abs(s.pivot[j]) + (4.0 * n + 32.0) * (1.0 + widest) * (1.5 * std + scale))
+        scale = mads[j] * MAD_TO_STD if rule.by_mad else std
+        centres[j] = pivot[j] + offset if rule.about_mean else pivot[j]
+        lowers[j] = scaled(rule.sigma_lower, scale)
+        uppers[j] = scaled(rule.sigma_upper, scale)
+        doubts[j] = ULP * (4.0 * abs(pivot[j]) + (4.0 * n + 32.0) * (1.0 + widest) * (1.5 * std + scale))
     for j in range(lanes):
-        square = s.sum2[j]
+        square = sum2[j]
         if not 1e-270 < square < 1e280:
             # Equal values make exact bounds; squares that overflow or underflow make none at all.
-            low, high = tile[s.first[j] * LANES + j], tile[(s.last[j] - 1) * LANES + j]
-            b.doubt[j] = 0.0 if low == high else np.inf
-        elif rule.by_mad and b.mads[j] == 0.0 and not rule.about_mean:
+            low, high = tile[first[j] * LANES + j], tile[(last[j] - 1) * LANES + j]
+            doubts[j] = 0.0 if low == high else np.inf
+        elif rule.by_mad and mads[j] == 0.0 and not rule.about_mean:
             # The middle values are equal: centre and bounds are exact.
-            b.doubt[j] = 0.0
+            doubts[j] = 0.0
 
 
 @inner

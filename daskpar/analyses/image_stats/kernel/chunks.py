@@ -7,7 +7,7 @@ needed, and releases Python's lock while it works.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,10 +83,19 @@ def reject_extremes(chunk: Chunk, n: int, rule: Rejection) -> None:
     chunk.state.last[:] = total - total * rule.n_high // n
 
 
-def combine(frames: Frames, task: Task) -> Output:
+def combine(
+    frames: Frames, task: Task, then: Callable[[Chunk, int, int, int], None] | None = None
+) -> Output:
     """Combine all pixels of a band.
 
     Sigma clipping repeats in exact arithmetic the pixels in which rounding might have decided.
+
+    Parameters
+    ----------
+    frames, task
+        The band, and what to do.
+    then : callable, optional
+        Called with what `sorted_chunks` yields when a chunk is done, while it is in the cache.
     """
     n, total = frames.words.shape
     out, bounds, few = new_output(n, total, task.result), new_bounds(), new_few(n, task.work)
@@ -116,4 +125,6 @@ def combine(frames: Frames, task: Task) -> Output:
         out.rejected_low[start:end] = first
         np.subtract(last, first, out=out.used[start:end])
         np.subtract(chunk.total[:pixels], last, out=out.rejected_high[start:end])
+        if then is not None:
+            then(chunk, size, start, pixels)
     return out

@@ -47,36 +47,32 @@ def narrow(tile: Array, lanes: int, last_turn: bool, again: bool, few: Few, b: B
         The last bounds of a pixel judge the values lost in earlier rounds too.
     """
     more = 0
-    s = few.state
+    firsts, lasts, totals, running, unsure = (
+        few.state.first, few.state.last, few.total, few.running, few.unsure,
+    )  # fmt: skip
+    centres, lowers, uppers, doubts = b.centre, b.lower, b.upper, b.doubt
     for j in range(lanes):
-        if not few.running[j]:
+        if not running[j]:
             continue
-        first, last, count, c, lower, upper = (
-            s.first[j],
-            s.last[j],
-            few.total[j],
-            b.centre[j],
-            b.lower[j],
-            b.upper[j],
-        )
+        first, last, count, c = firsts[j], lasts[j], totals[j], centres[j]
+        lower, upper, doubt = lowers[j], uppers[j], doubts[j]
         f, e = first, last
         while f < e and c - tile[f * LANES + j] > lower:
             f += 1
         while e > f and tile[(e - 1) * LANES + j] - c > upper:
             e -= 1
         if (f == first and e == last) or f == e or last_turn:
-            few.running[j] = False
+            running[j] = False
             while again and 0 < f <= first and c - tile[(f - 1) * LANES + j] <= lower:
                 f -= 1
             while again and last <= e < count and tile[e * LANES + j] - c <= upper:
                 e += 1
-        doubt = b.doubt[j]
         if doubt > 0.0:
             low_doubt = lower < np.inf and near(tile, j, f, count, c - lower, doubt)
             if low_doubt or (upper < np.inf and near(tile, j, e, count, c + upper, doubt)):
-                few.unsure[j], few.running[j] = True, False
-        more += int(few.running[j])
-        s.first[j], s.last[j] = f, e
+                unsure[j], running[j] = True, False
+        more += int(running[j])
+        firsts[j], lasts[j] = f, e
     return more
 
 

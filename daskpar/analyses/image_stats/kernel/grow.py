@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .chunks import Output, Task, combine, sorted_chunks
+from .chunks import Output, Task, sorted_chunks
 from .compiled import LANES, Array, compiled
 from .load import Frames
 from .options import rejection
 from .state import Chunk
+from .weighted import weigh
 
 LOW, HIGH = 1, 2
 
@@ -50,8 +51,9 @@ def neighbourhood(radius: float) -> NDArray[np.bool_]:
 
 
 def grow_rejected(
-    frames: Frames, task: Task, out: Output, radius: float, shape: tuple[int, int, int], halo: tuple[int, int]
-) -> tuple[Frames, Output, dict[str, Array]]:
+    frames: Frames, task: Task, out: Output, radius: float, shape: tuple[int, int, int],
+    halo: tuple[int, int], weights: Array | None = None, errors: Array | None = None,
+) -> tuple[Output, dict[str, Array]]:  # fmt: skip
     """Combine again without the values within ``radius`` pixels of a rejected one in the same frame.
 
     Parameters
@@ -64,15 +66,15 @@ def grow_rejected(
         Frames, rows, columns.
     halo : tuple of int
         Rows at top and bottom that do not belong in the table of frames.
+    weights, errors
+        As in `weigh`.
 
     Returns
     -------
-    frames : Frames
-        With the rejected values masked.
     out : Output
         Rejection counts are those before growing.
     extra : dict
-        ``rejected_grown``, values lost to their neighbours.
+        ``rejected_grown``, values lost to their neighbours, and what `weigh` gives.
     """
     from scipy.ndimage import binary_dilation  # few grow, and it takes longer to import than all the rest
 
@@ -81,7 +83,7 @@ def grow_rejected(
     near = neighbourhood(radius)
     gone = np.stack([binary_dilation(frame, near) for frame in marks != 0]).reshape(n, -1)
     frames = frames._replace(masks=gone | frames.masks if frames.masks.size else gone)
-    again = combine(frames, task._replace(rule=rejection("none")))
+    again, extra = weigh(frames, task._replace(rule=rejection("none")), weights, errors)
     inside = marks[:, halo[0] : rows - halo[1]]
     merged = again._replace(
         rejected_low=out.rejected_low,
@@ -89,4 +91,4 @@ def grow_rejected(
         frame_low=(inside == LOW).sum((1, 2), dtype=np.int64),
         frame_high=(inside == HIGH).sum((1, 2), dtype=np.int64),
     )
-    return frames, merged, {"rejected_grown": out.used - again.used}
+    return merged, {"rejected_grown": out.used - again.used, **extra}

@@ -35,6 +35,7 @@ def middles(rows: Array, step: int, lanes: int, pivot: Array) -> None:
 @inner
 def sum8(rows: Array, lanes: int, pivot: Array, sum1: Array, sum2: Array) -> None:
     """Add eight rows, all used, to the sums of (x - pivot) and (x - pivot)^2."""
+    wide_vectors()
     for j in range(lanes):
         p = pivot[j]
         a, b, c, d = rows[j] - p, rows[j + LANES] - p, rows[j + 2 * LANES] - p, rows[j + 3 * LANES] - p
@@ -56,6 +57,7 @@ def sum8_used(
     rows: Array, r: int, lanes: int, first: Array, last: Array, pivot: Array, sum1: Array, sum2: Array
 ) -> None:
     """Add eight rows from rank ``r``, some of which are not used."""
+    wide_vectors()
     for j in range(lanes):
         p, lo, hi = pivot[j], first[j] - r, last[j] - r
         a, b = used(rows[j], p, 0, lo, hi), used(rows[j + LANES], p, 1, lo, hi)

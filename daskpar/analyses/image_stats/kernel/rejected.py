@@ -22,11 +22,12 @@ def rejected_edges(
     low, high, concerned : int
         Values rejected below and above, and pixels with any.
     """
-    s, infinite, low, high, concerned = chunk.state, ranked.dtype.type(np.inf), 0, 0, 0
+    firsts, lasts, totals, unsure = chunk.state.first, chunk.state.last, chunk.total, chunk.unsure
+    infinite, low, high, concerned = ranked.dtype.type(np.inf), 0, 0, 0
     for j in range(lanes):
-        first, last, count = s.first[at + j], s.last[at + j], chunk.total[at + j]
+        first, last, count = firsts[at + j], lasts[at + j], totals[at + j]
         below[j], above[j] = -infinite, infinite
-        if (first > 0 or last < count) and not chunk.unsure[at + j]:
+        if (first > 0 or last < count) and not unsure[at + j]:
             concerned += 1
             low, high = low + first, high + count - last
             below[j] = ranked[(first - 1) * LANES + j] if first > 0 else -infinite
@@ -89,7 +90,7 @@ def count_rejected(chunk: Chunk, n: int, size: int, pixels: int, low: Array, hig
     """
     counts = np.zeros((2, n), np.int64)
     below, above = np.empty(LANES, chunk.ranked.dtype), np.empty(LANES, chunk.ranked.dtype)
-    s = chunk.state
+    firsts, lasts, totals, unsure = chunk.state.first, chunk.state.last, chunk.total, chunk.unsure
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = t * LANES, min(LANES, pixels - t * LANES)
         values = chunk.values[t * size : (t + 1) * size]
@@ -105,6 +106,6 @@ def count_rejected(chunk: Chunk, n: int, size: int, pixels: int, low: Array, hig
             # Few, or some of equal values are used and others not.
             for j in range(lanes):
                 i = at + j
-                if (s.first[i] > 0 or s.last[i] < chunk.total[i]) and not chunk.unsure[i]:
-                    spare = chunk.total[i] - s.last[i]
-                    count_pixel(values, n, j, below[j], above[j], s.first[i], spare, low, high)
+                if (firsts[i] > 0 or lasts[i] < totals[i]) and not unsure[i]:
+                    spare = totals[i] - lasts[i]
+                    count_pixel(values, n, j, below[j], above[j], firsts[i], spare, low, high)

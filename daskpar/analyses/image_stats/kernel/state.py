@@ -108,44 +108,54 @@ def gather(
 
     The first pixel of the tile is pixel ``at`` of the chunk.
     """
+    # Arrays are taken out of the tuples first: in a loop each use of a member would count references.
     target, c = few.tile, few.bounds
+    pixels, total, unsure, running = few.pixels, few.total, few.unsure, few.running
+    from_first, from_last, to_first, to_last = s.first, s.last, few.state.first, few.state.last
+    b_centre, b_lower, b_upper, b_doubt = b.centre, b.lower, b.upper, b.doubt
+    c_centre, c_lower, c_upper, c_doubt = c.centre, c.lower, c.upper, c.doubt
     for r in range(n):
-        source, row = tile[r * LANES : (r + 1) * LANES], target[r * LANES + place : (r + 1) * LANES]
+        start = np.uint64(r * LANES)
+        to = start + np.uint64(place)
         for i in range(listed.size):
-            row[i] = source[listed[i]]
+            target[to + np.uint64(i)] = tile[start + np.uint64(listed[i])]
     for i in range(listed.size):
         j, k = listed[i], place + i
-        few.pixels[k], few.total[k], few.unsure[k], few.running[k] = at + j, s.last[j], False, True
-        few.state.first[k], few.state.last[k] = s.first[j], s.last[j]
-        c.centre[k], c.lower[k], c.upper[k], c.doubt[k] = b.centre[j], b.lower[j], b.upper[j], b.doubt[j]
+        pixels[k], total[k], unsure[k], running[k] = at + j, from_last[j], False, True
+        to_first[k], to_last[k] = from_first[j], from_last[j]
+        c_centre[k], c_lower[k], c_upper[k], c_doubt[k] = b_centre[j], b_lower[j], b_upper[j], b_doubt[j]
 
 
 @inner
 def go_on(n: int, active: int, few: Few) -> int:
     """Move the pixels that run on together; return their number."""
     kept, tile, s = few.kept, few.tile, few.state
+    pixels, total, unsure, running = few.pixels, few.total, few.unsure, few.running
+    first, last, pivot, sum1, sum2 = s.first, s.last, s.pivot, s.sum1, s.sum2
     count = 0
     for k in range(active):
         kept[count] = k
-        count += int(few.running[k])
+        count += int(running[k])
     for r in range(n):
-        row = tile[r * LANES : (r + 1) * LANES]
+        start = np.uint64(r * LANES)
         for i in range(count):
-            row[i] = row[kept[i]]
+            tile[start + np.uint64(i)] = tile[start + np.uint64(kept[i])]
     for i in range(count):
         k = kept[i]
-        few.pixels[i], few.total[i], few.unsure[i], few.running[i] = few.pixels[k], few.total[k], False, True
-        s.first[i], s.last[i] = s.first[k], s.last[k]
-        s.pivot[i], s.sum1[i], s.sum2[i] = s.pivot[k], s.sum1[k], s.sum2[k]
+        pixels[i], total[i], unsure[i], running[i] = pixels[k], total[k], False, True
+        first[i], last[i] = first[k], last[k]
+        pivot[i], sum1[i], sum2[i] = pivot[k], sum1[k], sum2[k]
     return count
 
 
 @inner
 def scatter(active: int, chunk: Chunk, few: Few) -> None:
     """Put the state of the copied pixels back in place, and which are unsure."""
-    s, t = chunk.state, few.state
+    s, t, pixels, to_unsure, unsure = chunk.state, few.state, few.pixels, chunk.unsure, few.unsure
+    first, last, pivot, sum1, sum2 = t.first, t.last, t.pivot, t.sum1, t.sum2
+    to_first, to_last, to_pivot, to_sum1, to_sum2 = s.first, s.last, s.pivot, s.sum1, s.sum2
     for k in range(active):
-        j = few.pixels[k]
-        chunk.unsure[j] = few.unsure[k]
-        s.first[j], s.last[j] = t.first[k], t.last[k]
-        s.pivot[j], s.sum1[j], s.sum2[j] = t.pivot[k], t.sum1[k], t.sum2[k]
+        j = pixels[k]
+        to_unsure[j] = unsure[k]
+        to_first[j], to_last[j] = first[k], last[k]
+        to_pivot[j], to_sum1[j], to_sum2[j] = pivot[k], sum1[k], sum2[k]

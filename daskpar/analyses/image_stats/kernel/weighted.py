@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .chunks import Output, Task, sorted_chunks
-from .compiled import LANES, Array, compiled, inner, reinterpret, wide_vectors
+from .chunks import Output, Task, combine
+from .compiled import LANES, Array, compiled, inner, reinterpret, whole_vectors, wide_vectors
 from .finish import MEDIAN, MEDIAN_FACTOR, SUM
 from .load import Frames
 from .network import sort_tile
@@ -32,11 +32,20 @@ class Table(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Of each pixel of a tile: sums of weights, weighted deviations, squared weighted uncertainties."""
+    """Of each pixel of a tile, rows of one array: what is summed, and what it is made of.
+
+    Sums of weights, weighted deviations, squared weighted uncertainties; weights and uncertainties of a rank;
+    ranks used, first and end, and the pivot of the deviations.
+    """
 
     weight: Array
     deviation: Array
     variance: Array
+    weights: Array
+    errors: Array
+    first: Array
+    last: Array
+    pivot: Array
 
 
 def table(numbers: Array, order: Array) -> Table:
@@ -46,10 +55,20 @@ def table(numbers: Array, order: Array) -> Table:
 
 
 @inner
-def number(table: Table, tag: int, i: int) -> float:
-    """Return the number of a tag and a pixel."""
+def number(table: Table | None, tag: int, i: int) -> float:
+    """Return the number of a tag and a pixel; 1 where there is no table."""
+    if table is None:
+        return 1.0
     x: float = table.numbers[np.uint64(tag * table.step + i * table.each)]
     return x
+
+
+@inner
+def each_pixel(table: Table | None) -> bool:
+    """Whether pixels have numbers of their own."""
+    if table is None:
+        return False
+    return table.each > 0
 
 
 @inner
@@ -80,20 +99,39 @@ def tag_tile(values: Array, order: Array, mask: int, keys: Array) -> None:
 
 
 @inner
+def look_up(table: Table | None, tags: Array, start: int, lanes: int, out: Array) -> None:
+    """Store the numbers of tags, of the pixels from ``start`` on."""
+    for j in range(lanes):
+        out[j] = number(table, tags[j], start + j)
+
+
+@inner
 def add_rank(
-    row: Array, keys: Array, r: int, start: int, first: Array, last: Array, mask: int, w: Table, e: Table,
-    pivot: Array, sums: Sums,
+    row: Array, keys: Array, r: int, start: int, lanes: int, mask: int, w: Table, e: Table | None,
+    tags: Array, s: Sums,
 ) -> None:  # fmt: skip
-    """Add the values of one rank, where it is used, to the sums of all pixels from ``start`` on."""
+    """Add the values of one rank, where it is used, to the sums of all pixels from ``start`` on.
+
+    Tables are looked up apart: what remains is vectorised.
+    """
     wide_vectors()
-    for j in range(first.size):
-        tag = tag_of(keys[j], mask)
-        weight = number(w, tag, start + j)
-        error, deviation = weight * number(e, tag, start + j), weight * (row[j] - pivot[j])
-        on = (first[j] <= r) & (last[j] > r)
-        sums.weight[j] += weight if on else 0.0
-        sums.deviation[j] += deviation if on else 0.0
-        sums.variance[j] += error * error if on else 0.0
+    wide, rank = whole_vectors(lanes), np.float64(r)
+    for j in range(wide):
+        tags[j] = tag_of(keys[j], mask)
+    look_up(w, tags, start, lanes, s.weights)
+    first, last, pivot, weights, weight, deviation = (
+        s.first, s.last, s.pivot, s.weights, s.weight, s.deviation,
+    )  # fmt: skip
+    for j in range(wide):
+        on, product = (first[j] <= rank) & (last[j] > rank), weights[j] * (row[j] - pivot[j])
+        weight[j] += weights[j] if on else 0.0
+        deviation[j] += product if on else 0.0
+    if e is not None:
+        look_up(e, tags, start, lanes, s.errors)
+        errors, variance = s.errors, s.variance
+        for j in range(wide):
+            error = weights[j] * errors[j]
+            variance[j] += error * error if (first[j] <= rank) & (last[j] > rank) else 0.0
 
 
 @inner
@@ -138,9 +176,10 @@ def insert(pairs: Array, first: int, k: int, weight: float, error: float) -> Non
 @inner
 def one_pixel(
     values: Array, ranked: Array, j: int, i: int, count: int, first: int, last: int, order: Array, w: Table,
-    e: Table, pivot: float, sums: Sums,
+    e: Table | None, sums: Sums,
 ) -> None:  # fmt: skip
     """Store the sums of pixel ``i``, in lane ``j``, from pairs in order."""
+    pivot = sums.pivot[j]
     placed, pairs = np.zeros(order.size, np.int64), np.empty((2, order.size))
     for tag in range(order.size):
         x = values[order[tag] * LANES + j]
@@ -157,27 +196,28 @@ def one_pixel(
 
 
 @inner
-def finish(
-    method: int, first: Array, last: Array, pivot: Array, sums: Sums, combined: Array, propagated: Array
-) -> None:
+def finish(method: int, first: Array, last: Array, s: Sums, combined: Array, propagated: Array) -> None:
     """Turn the sums into results, where anything is used."""
     factor = MEDIAN_FACTOR if method == MEDIAN else 1.0
+    pivot, weight, deviation, variance = s.pivot, s.weight, s.deviation, s.variance
     for j in range(first.size):
         if last[j] > first[j]:
-            error = np.sqrt(sums.variance[j])
+            error = np.sqrt(variance[j])
             if method == SUM:
-                combined[j], propagated[j] = pivot[j] * sums.weight[j] + sums.deviation[j], error
+                combined[j], propagated[j] = pivot[j] * weight[j] + deviation[j], error
             else:
-                combined[j] = pivot[j] + sums.deviation[j] / sums.weight[j]
-                propagated[j] = error / sums.weight[j] * factor
+                combined[j] = pivot[j] + deviation[j] / weight[j]
+                propagated[j] = error / weight[j] * factor
 
 
 @inner
-def middle_values(ranked: Array, first: Array, last: Array, pivot: Array) -> tuple[int, int]:
-    """Store a middle value of each pixel, the pivot of its sums; return the ranks that any pixel uses."""
+def begin(ranked: Array, first: Array, last: Array, s: Sums) -> tuple[int, int]:
+    """Start sums about a middle value of each pixel; return the ranks that any pixel uses."""
     start, end = ranked.size, 0
+    s.weight[:], s.deviation[:], s.variance[:] = 0.0, 0.0, 0.0
+    pivot, from_rank, to_rank = s.pivot, s.first, s.last
     for j in range(first.size):
-        pivot[j] = 0.0
+        pivot[j], from_rank[j], to_rank[j] = 0.0, first[j], last[j]
         if last[j] > first[j]:
             pivot[j] = ranked[(first[j] + last[j]) // 2 * LANES + j]
             start, end = min(start, first[j]), max(end, last[j])
@@ -186,59 +226,61 @@ def middle_values(ranked: Array, first: Array, last: Array, pivot: Array) -> tup
 
 @compiled
 def weigh_chunk(
-    chunk: Chunk, n: int, size: int, start: int, ranks: Array, order: Array, w: Table, e: Table, method: int,
+    chunk: Chunk, n: int, size: int, start: int, order: Array, w: Table, e: Table | None, method: int,
     combined: Array, propagated: Array,
 ) -> None:  # fmt: skip
     """Combine pixels from ``start`` with weights; see `weigh`."""
     wide_vectors()
-    keys, ordered, pivot = np.full(size, np.inf), np.full(size, np.inf), np.zeros(LANES)
-    totals, amiss = np.zeros((3, LANES)), np.zeros(LANES, np.bool_)
-    sums, mask = Sums(totals[0], totals[1], totals[2]), size // LANES - 1
-    wide, ties = chunk.values.itemsize > 4, w.each + e.each > 0
+    keys, ordered, amiss = np.full(size, np.inf), np.full(size, np.inf), np.zeros(LANES, np.bool_)
+    x, tags, mask = np.zeros((8, LANES)), np.zeros(LANES, np.int64), size // LANES - 1
+    sums = Sums(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7])
+    wide, ties = chunk.values.itemsize > 4, each_pixel(w) or each_pixel(e)
     for at in range(0, combined.size, LANES):
         lanes, t = min(LANES, combined.size - at), at // LANES
         values, ranked = chunk.values[t * size : (t + 1) * size], chunk.ranked[t * size : (t + 1) * size]
-        first, last = ranks[0, at : at + lanes], ranks[1, at : at + lanes]
+        first, last = chunk.state.first[at : at + lanes], chunk.state.last[at : at + lanes]
         tag_tile(values, order, mask, keys)
         sort_tile(keys, ordered, n)
-        low, high = middle_values(ranked, first, last, pivot)
-        totals[:], amiss[:] = 0.0, False
+        low, high = begin(ranked, first, last, sums)
+        amiss[:] = False
         for r in range(n if wide or ties else 0):
             row = ordered[r * LANES : (r + 1) * LANES]
             check_rank(ranked, values, row, r, lanes, order, mask, wide, ties, amiss)
         for r in range(low, high):
             row, key = ranked[r * LANES : (r + 1) * LANES], ordered[r * LANES : (r + 1) * LANES]
-            add_rank(row, key, r, start + at, first, last, mask, w, e, pivot, sums)
+            add_rank(row, key, r, start + at, lanes, mask, w, e, tags, sums)
         for j in range(lanes):
             if amiss[j]:
                 i, count = start + at + j, chunk.total[at + j]
-                one_pixel(values, ranked, j, i, count, first[j], last[j], order, w, e, pivot[j], sums)
+                one_pixel(values, ranked, j, i, count, first[j], last[j], order, w, e, sums)
         end = at + lanes
-        finish(method, first, last, pivot, sums, combined[at:end], propagated[at:end])
+        finish(method, first, last, sums, combined[at:end], propagated[at:end])
 
 
 def weigh(
-    frames: Frames, task: Task, out: Output, weights: Array | None, errors: Array | None
-) -> dict[str, Array]:
-    """Put weighted results into ``out``; return the propagated uncertainty if there is one.
+    frames: Frames, task: Task, weights: Array | None, errors: Array | None
+) -> tuple[Output, dict[str, Array]]:
+    """Combine all pixels of a band with weights, and carry uncertainties, where there are any.
 
     Parameters
     ----------
     frames : Frames
         The band.
     task : Task
-        MEAN, SUM, or MEDIAN (without weights).
-    out : Output
-        The same values combined without weights: says which are used.
+        MEAN, SUM, or MEDIAN (without weights); any method without both.
     weights, errors : ndarray of float64, shape (n, pixels) or (n, 1), or None
         Weight and uncertainty of each value, or of each frame.
 
     Returns
     -------
-    dict
+    out : Output
+        As of `combine`; weighted where there are weights.
+    extra : dict
         ``uncertainty_propagated``, shape (pixels,), where there are uncertainties; NaN where nothing is used.
     """
-    n = frames.words.shape[0]
+    if weights is None and errors is None:
+        return combine(frames, task), {}
+    n, pixels = frames.words.shape
     ones = np.ones((n, 1))
     w, e = ones if weights is None else weights, ones if errors is None else errors
     if frames.affine.size:
@@ -246,12 +288,14 @@ def weigh(
     alike = w.shape[1] == e.shape[1] == 1
     # Where a frame has one weight, the tags are in the order of weights, and ties are in order.
     order = np.lexsort((e[:, 0], w[:, 0])) if alike else np.arange(n)
-    tables = table(w, order), table(e, order)
-    ranks = np.stack([out.rejected_low, out.rejected_low + out.used])
-    combined, propagated = np.full_like(out.combined, np.nan), np.full_like(out.combined, np.nan)
-    for chunk, size, start, pixels in sorted_chunks(frames, task.work):
-        to = combined[start : start + pixels], propagated[start : start + pixels]
-        weigh_chunk(chunk, n, size, start, ranks[:, start : start + pixels], order, *tables, task.method, *to)
+    tables = table(w, order), None if errors is None else table(e, order)
+    combined, propagated = np.full(pixels, np.nan, task.result), np.full(pixels, np.nan, task.result)
+
+    def weigh_sorted(chunk: Chunk, size: int, start: int, count: int) -> None:
+        to = combined[start : start + count], propagated[start : start + count]
+        weigh_chunk(chunk, n, size, start, order, *tables, task.method, *to)
+
+    out = combine(frames, task, weigh_sorted)
     if weights is not None:
         out.combined[:] = combined
-    return {} if errors is None else {"uncertainty_propagated": propagated}
+    return out, {} if errors is None else {"uncertainty_propagated": propagated}

@@ -31,6 +31,7 @@ def drawn_in(x: float, pivot: float, reach: float) -> float:
 @inner
 def add4(rows: Array, lanes: int, pivot: Array, reach: Array, sum1: Array, sum2: Array) -> None:
     """Add four ranks, all used, to the sums of winsorized deviations and of their squares."""
+    wide_vectors()
     for j in range(lanes):
         p, w = pivot[j], reach[j]
         a, b = drawn_in(rows[j], p, w), drawn_in(rows[j + LANES], p, w)
@@ -42,6 +43,7 @@ def add4(rows: Array, lanes: int, pivot: Array, reach: Array, sum1: Array, sum2:
 @inner
 def add4_used(rows: Array, r: int, lanes: int, s: State, reach: Array) -> None:
     """Add four ranks from ``r``, some of which are not used."""
+    wide_vectors()
     first, last, pivot, sum1, sum2 = s.first, s.last, s.pivot, s.sum1, s.sum2
     for j in range(lanes):
         p, w, lo, hi = pivot[j], reach[j], first[j] - r, last[j] - r
@@ -65,17 +67,18 @@ def sample_std(n: float, sum1: float, sum2: float) -> float:
 def add_all(tile: Array, lanes: int, s: State, reach: Array) -> tuple[int, int]:
     """Store the sums of winsorized deviations and of their squares; return the range of ranks in use."""
     wide_vectors()
-    start, inner_start, inner_end, end = s.first[0], s.first[0], s.last[0], s.last[0]
+    first, last, pivot, sum1, sum2 = s.first, s.last, s.pivot, s.sum1, s.sum2
+    start, inner_start, inner_end, end = first[0], first[0], last[0], last[0]
     wide = whole_vectors(lanes)
     for j in range(wide):
-        s.sum1[j], s.sum2[j] = 0.0, 0.0
+        sum1[j], sum2[j] = 0.0, 0.0
     for j in range(lanes):
-        start, inner_start = min(start, s.first[j]), max(inner_start, s.first[j])
-        inner_end, end = min(inner_end, s.last[j]), max(end, s.last[j])
+        start, inner_start = min(start, first[j]), max(inner_start, first[j])
+        inner_end, end = min(inner_end, last[j]), max(end, last[j])
     for r in range(start // 4 * 4, end, 4):
         rows = tile[r * LANES : (r + 4) * LANES]
         if r >= inner_start and r + 4 <= inner_end:
-            add4(rows, wide, s.pivot, reach, s.sum1, s.sum2)
+            add4(rows, wide, pivot, reach, sum1, sum2)
         else:
             add4_used(rows, r, wide, s, reach)
     return start, end
@@ -85,7 +88,8 @@ def add_all(tile: Array, lanes: int, s: State, reach: Array) -> tuple[int, int]:
 def renew(lanes: int, w: State, reach: Array, std: Array, going: Array) -> int:
     """Renew the estimates of the pixels still going; return how many have not converged.
 
-    There are no branches: the first loop is vectorised.
+    Where the reach does not become less, the next turn would find the same: such a pixel is done. There are
+    no branches: the first loop is vectorised.
     """
     wide_vectors()
     first, last, sum1, sum2, count = w.first, w.last, w.sum1, w.sum2, 0
@@ -95,8 +99,9 @@ def renew(lanes: int, w: State, reach: Array, std: Array, going: Array) -> int:
         new = CORRECTION * np.sqrt((square if square > 0.0 else 0.0) / (n - 1.0))
         std[k] = new if on else old
         distance = REACH * new
-        reach[k] = distance if distance < reach[k] else reach[k]
-        going[k] = 1.0 if on & (abs(new - old) > TOLERANCE * old) else 0.0
+        less = distance < reach[k]
+        reach[k] = distance if less else reach[k]
+        going[k] = 1.0 if on & less & (abs(new - old) > TOLERANCE * old) else 0.0
     for k in range(lanes):
         count += int(going[k] > 0.0)
     return count
@@ -108,18 +113,19 @@ def squeeze(
     going: Array, index: Array, result: Array, kept: Array,
 ) -> None:  # fmt: skip
     """Copy the pixels still going together, ranks ``start`` to ``end``; the others' estimates are results."""
-    count = 0
+    count, first, last, pivot = 0, w.first, w.last, w.pivot
     for k in range(lanes):
         result[index[k]] = std[k]
         kept[count] = k
         count += int(going[k] > 0.0)
     for r in range(start, end):
-        source, target = tile[r * LANES : (r + 1) * LANES], copy[r * LANES : (r + 1) * LANES]
+        # No slices: making one counts references, which takes as long as the copy of a few values.
+        row = np.uint64(r * LANES)
         for k in range(count):
-            target[k] = source[kept[k]]
+            copy[row + np.uint64(k)] = tile[row + np.uint64(kept[k])]
     for k in range(count):
         i = kept[k]
-        w.first[k], w.last[k], w.pivot[k] = w.first[i], w.last[i], w.pivot[i]
+        first[k], last[k], pivot[k] = first[i], last[i], pivot[i]
         reach[k], std[k], going[k], index[k] = reach[i], std[i], 1.0, index[i]
 
 
@@ -145,10 +151,12 @@ def winsorized_std(tile: Array, lanes: int, s: State, result: Array, std: Array)
     index, kept = np.arange(LANES), np.empty(LANES, np.uint32)
     ranks, sums = np.empty((2, LANES), np.int32), np.empty((5, LANES))
     w, reach, going = State(ranks[0], ranks[1], sums[0], sums[1], sums[2]), sums[3], sums[4]
+    first, last, pivot, w_first, w_last, w_pivot = s.first, s.last, s.pivot, w.first, w.last, w.pivot
+    sum1, sum2 = s.sum1, s.sum2
     for j in range(LANES):
-        w.first[j], w.last[j], w.pivot[j], going[j] = s.first[j], s.last[j], s.pivot[j], 1.0
+        w_first[j], w_last[j], w_pivot[j], going[j] = first[j], last[j], pivot[j], 1.0
     for j in range(whole_vectors(lanes)):
-        std[j] = sample_std(np.float64(w.last[j] - w.first[j]), s.sum1[j], s.sum2[j])
+        std[j] = sample_std(np.float64(last[j] - first[j]), sum1[j], sum2[j])
         reach[j] = REACH * std[j]
     for _ in range(MOST_TURNS):
         start, end = add_all(work, active, w, reach)
@@ -161,4 +169,4 @@ def winsorized_std(tile: Array, lanes: int, s: State, result: Array, std: Array)
     for k in range(active):
         result[index[k]] = std[k]
     for j in range(lanes):
-        result[j] = result[j] if s.last[j] - s.first[j] > 3 else np.inf
+        result[j] = result[j] if last[j] - first[j] > 3 else np.inf
