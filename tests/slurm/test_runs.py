@@ -53,12 +53,21 @@ def test_listeners(slurm, tmp_path, interface):
 def listeners(folder):
     """Return the addresses on which the processes of runs in a folder listen."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
+    for process in processes_of(folder):
         with contextlib.suppress(psutil.Error):  # it may just have ended
+            ports = process.net_connections("inet")
+            found += [f"{c.laddr.ip}:{c.laddr.port}" for c in ports if c.status == psutil.CONN_LISTEN]
+    return found
+
+
+def processes_of(folder):
+    """Return the processes of runs in a folder; other tests have theirs beside them."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
             around = [process, *process.parents()]
             if any(str(folder) in " ".join([one.cwd(), *one.cmdline()]) for one in around):
-                ports = process.net_connections("inet")
-                found += [f"{c.laddr.ip}:{c.laddr.port}" for c in ports if c.status == psutil.CONN_LISTEN]
+                found.append(process)
     return found
 
 
@@ -155,9 +164,8 @@ def test_a_killed_worker_process(slurm, tmp_path):
     site.wait(some_done)
     worker = next(
         process
-        for process in psutil.process_iter(["cmdline", "environ"])
-        if "multiprocessing.spawn" in " ".join(process.info["cmdline"] or [])
-        and (process.info["environ"] or {}).get("SLURM_JOB_ID")
+        for process in processes_of(tmp_path)
+        if "multiprocessing.spawn" in " ".join(process.cmdline()) and process.environ().get("SLURM_JOB_ID")
     )
     worker.kill()
     status = site.wait()
