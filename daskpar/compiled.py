@@ -20,6 +20,7 @@ from typing import Any, TypeVar, overload
 from numba import njit
 from numba.core.caching import IndexDataCacheFile
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -136,3 +137,9 @@ def _locked(index: str) -> Iterator[None]:
         except OSError:
             pass  # a file system without locks
         yield
+
+
+def make_ready() -> None:
+    """Have numba import now what it otherwise imports when a kernel is first called."""
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()

@@ -59,9 +59,10 @@ def import_module(name: str) -> Any:
         return module
     found = (_in_folder(Path(path), name) for path in sys.path if path in _folders)
     wanted = next(filter(None, found), None)
-    if wanted is not None and getattr(module, "__file__", None):
+    used = getattr(module, "__file__", None)
+    if wanted is not None and used and wanted.read_bytes() != Path(used).read_bytes():  # a run keeps a copy
         raise AnalysisError(
-            f"{name!r} means {wanted} here, but this process already uses {module.__file__}",
+            f"{name!r} means {wanted} here, but this process already uses {used}",
             "give the module beside the recipe a name of its own",
         )
     return module

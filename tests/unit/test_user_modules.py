@@ -68,6 +68,8 @@ def test_a_module_in_use_is_not_taken_for_another(tmp_path, monkeypatch):
     with pytest.raises(AnalysisError, match=r"elsewhere.*name of its own"):
         load_code("in_use:work")
     assert sys.modules["in_use"] is module
+    put_first(folder(tmp_path / "recipe", in_use="work = abs\n"))  # a copy, as a run keeps one
+    assert load_code("in_use:work") is abs
 
 
 def test_two_runs_in_one_process(tmp_path):
