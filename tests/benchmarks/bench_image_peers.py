@@ -137,7 +137,7 @@ def peers(folder: Path, count: int) -> dict[str, tuple[Callable[[], object], str
 def one_thread() -> Iterator[Client]:
     """Start a cluster of one thread in this process."""
     options = {"processes": False, "n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
-    with LocalCluster(host="127.0.0.1", **options) as cluster, Client(cluster) as client:
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
         yield client
 
 

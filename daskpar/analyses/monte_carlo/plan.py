@@ -9,7 +9,7 @@ import numpy as np
 
 from daskpar.analyses.monte_carlo.batches import Sampling
 from daskpar.analyses.monte_carlo.dataset import Finish
-from daskpar.analyses.monte_carlo.kernel.blocks import Run, blocks
+from daskpar.analyses.monte_carlo.kernel.blocks import MOST_SECONDS, Run, blocks
 from daskpar.analyses.monte_carlo.kernel.stopping import precise_enough
 from daskpar.errors import RecipeError
 
@@ -77,7 +77,7 @@ class Plan:
                     f"{sampling.n_batches} batches in blocks of {self.block_batches} make too many blocks",
                     "raise it, or leave it out", key="options.block_batches",
                 )  # fmt: skip
-            seconds = 0.5 / self.block_batches
+            seconds = MOST_SECONDS / self.block_batches
         ends = [n // sampling.batch_size for n in (*self.earlier, sampling.n_samples)]
         return blocks(sampling.n_batches, seconds, ends)
 

@@ -1,8 +1,8 @@
 """Which batches make a block: aligned runs of 2**k batches whose size follows from the batch number alone.
 
-A block grows with the round it lies in, so that small runs have at least 64 blocks and very large ones
-not too many, and does not depend on the number of samples asked for: a run that is extended later finds
-the same blocks.
+A block lasts long enough to make dask's own cost small, grows with the round it lies in, so that very large
+runs have not too many, and does not depend on the number of samples asked for: a run that is extended later
+finds the same blocks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from daskpar.analyses.monte_carlo.kernel.stopping import FIRST_ROUND
 
 _BLOCKS_IN_FIRST_ROUND = 5  # 2**5 blocks of one batch, and as many in each later round, until long enough
 _MOST_IN_A_ROUND = 14  # 2**14 blocks, then blocks grow again
-_LEAST_SECONDS, _MOST_SECONDS = 0.04, 0.5
+# At least, so that dask's 3 ms a block stay below 1 %; at most, because workers wait for the last block of a run.
+LEAST_SECONDS, MOST_SECONDS = 0.3, 0.6
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def block_level(batch: int, batch_seconds: float) -> int:
     order = max(batch // FIRST_ROUND, 0).bit_length()  # 0 for batches 0-31, 1 for 32-63, 2 for 64-127
     # batches in round: 32 for orders 0 and 1, then doubling
     round_level = _BLOCKS_IN_FIRST_ROUND + max(order - 1, 0)
-    least, most = _level(_LEAST_SECONDS, batch_seconds), _level(_MOST_SECONDS, batch_seconds)
+    least, most = _level(LEAST_SECONDS, batch_seconds), _level(MOST_SECONDS, batch_seconds)
     wanted = round_level - _BLOCKS_IN_FIRST_ROUND
     level = max(least, min(wanted, most), round_level - _MOST_IN_A_ROUND)
     return min(level, round_level)
