@@ -58,15 +58,16 @@ def simulated(trial, n, **options):
 
 
 def ratio(reference, other, repeats):
-    """Return the median of time(reference) / time(other), and its range."""
+    """Return the median of time(reference) / time(other), and its range, by processor time of one thread."""
     assert abs(reference() - other()) < 1e-9
     found = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        reference()
-        between = time.perf_counter()
-        other()
-        found.append((between - started) / (time.perf_counter() - between))
+    for turn in range(repeats):
+        seconds = {}
+        for case in (reference, other) if turn % 2 else (other, reference):
+            started = time.process_time()
+            case()
+            seconds[case] = time.process_time() - started
+        found.append(seconds[reference] / seconds[other])
     return f"{statistics.median(found):.3f} ({min(found):.3f} to {max(found):.3f})"
 
 
@@ -133,24 +134,25 @@ def peak_megabytes(n):
     return int(text.stdout) / 1024
 
 
-def share_of_dask(n):
-    """Return what part of the time of `simulate` is not spent in blocks, in per cent."""
-    simulated("pi", n, quantiles=())
-    started = time.perf_counter()
-    simulated("pi", n, quantiles=())
-    whole = time.perf_counter() - started
+def share_of_dask(n, repeats):
+    """Return the median part of the time of `simulate` that is not spent in blocks, in per cent."""
     sampling = Sampling(Pi(), 1, SIZE, n)
     runs = blocks(sampling.n_batches, SIZE * Pi.seconds_per_sample)
-    started = time.perf_counter()
-    for run in runs:
-        node_of_run(sampling, run.first, run.count, 1, None)
-    return 100.0 * (1.0 - (time.perf_counter() - started) / whole), len(runs)
+    found = []
+    for _ in range(repeats + 1):
+        started = time.process_time()
+        simulated("pi", n, quantiles=())
+        between = time.process_time()
+        for run in runs:
+            node_of_run(sampling, run.first, run.count, 1, None)
+        found.append(100.0 * (1.0 - (time.process_time() - between) / (between - started)))
+    return statistics.median(found[1:]), len(runs)
 
 
 def main():
     """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=float, default=2e7)
+    parser.add_argument("--samples", type=float, default=5e7)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--large", type=float, default=1e9)
@@ -165,7 +167,7 @@ def main():
     for name, options in (("with quantiles", {}), ("without quantiles", {"quantiles": ()})):
         result = ratio(lambda: bare_loop(n), lambda o=options: simulated(luminosity, n, **o), given.repeats)
         print(f"user's trial, bare loop / {name + ':':<18}", result)
-    share, count = share_of_dask(int(given.large))
+    share, count = share_of_dask(int(given.large), given.repeats)
     print(f"time outside blocks, {given.large:.0e} samples in {count} blocks: {share:.2f} %")
     few, many = peak_megabytes(1e6), peak_megabytes(given.large)
     print(f"peak memory: {few:.0f} MB for 1e6 samples, {many:.0f} MB for {given.large:.0e}")

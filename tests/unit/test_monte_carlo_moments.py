@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from daskpar.analyses.monte_carlo.kernel import blocks, finish, pcg, streams, tree, two_values
 from daskpar.analyses.monte_carlo.kernel.moments import FOURTH, MEAN, SECOND, THIRD, of_columns
+from daskpar.analyses.monte_carlo.trials.pi import Pi
 
 
 def exact_moments(x):
@@ -109,12 +110,19 @@ def test_two_values_equal_the_general_partial():
 
 def test_the_stream_in_compiled_code_is_numpys():
     rng = streams.generator(12, 3)
-    out = np.empty(1000)
-    pcg.doubles(pcg.words_at(rng, 777), out)
-    rng.random(777)
-    assert np.array_equal(out, rng.random(1000))
+    high, low, *step = pcg.words_at(rng)
+    for number in rng.random(1000):
+        found, *state = pcg.next_double(high, low, *step)
+        high, low = map(np.uint64, state)
+        assert found == number
     with pytest.raises(ValueError, match="PCG64DXSM"):
         pcg.words_at(np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 31, 1000, 65_536 + 5])
+def test_points_in_the_circle_are_those_of_numpys_stream(n):
+    trial = Pi()
+    assert trial.hits(streams.generator(4, n), n) == np.count_nonzero(trial(streams.generator(4, n), n))
 
 
 def test_values_that_are_not_finite_are_refused():

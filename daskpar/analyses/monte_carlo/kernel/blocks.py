@@ -14,7 +14,7 @@ from daskpar.analyses.monte_carlo.kernel.stopping import FIRST_ROUND
 
 _BLOCKS_IN_FIRST_ROUND = 5  # 2**5 blocks of one batch, and as many in each later round, until long enough
 _MOST_IN_A_ROUND = 14  # 2**14 blocks, then blocks grow again
-# At least, so that dask's 3 ms a block stay below 1 %; at most, because workers wait for the last block of a run.
+# At least, so that dask's 3 ms a block stay below 1 %; at most, because workers wait for the last block.
 LEAST_SECONDS, MOST_SECONDS = 0.3, 0.6
 
 

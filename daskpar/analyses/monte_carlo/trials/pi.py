@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from daskpar.analyses.monte_carlo.kernel import pcg
+from daskpar.analyses.monte_carlo.kernel.circle import points_in_circle
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Pi:
 
     values: ClassVar[tuple[float, float]] = (0.0, 4.0)
     same_bits: ClassVar[bool] = True
-    seconds_per_sample: ClassVar[float] = 3.5e-9
+    seconds_per_sample: ClassVar[float] = 3.3e-9
 
     def __call__(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """Values of n points, shape (n,)."""
@@ -30,7 +30,7 @@ class Pi:
 
     def hits(self, rng: np.random.Generator, n: int) -> int:
         """How many of the same n points lie within the circle, in one compiled pass."""
-        return int(pcg.count_in_circle(pcg.words_at(rng), pcg.words_at(rng, n), n))
+        return points_in_circle(rng, n)
 
     independent: ClassVar[bool] = True
     columns: ClassVar[int] = 1
