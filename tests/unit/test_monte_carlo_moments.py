@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daskpar.analyses.monte_carlo.kernel import blocks, finish, pcg, streams, tree, two_values
+from daskpar.analyses.monte_carlo.kernel import blocks, finish, histogram, pcg, streams, tree, two_values
 from daskpar.analyses.monte_carlo.kernel.moments import FOURTH, MEAN, SECOND, THIRD, of_columns
 from daskpar.analyses.monte_carlo.trials.pi import Pi
 
@@ -102,10 +102,16 @@ def test_merged_moments_and_covariance_equal_numpy_and_fsum():
     np.testing.assert_allclose(found.covariance, np.cov(together), rtol=1e-12)
 
 
-def test_two_values_equal_the_general_partial():
-    x = np.repeat([0.0, 4.0], [300, 700])
-    general, counted = tree.partial(x[None, :].copy()), two_values.partial(700, 1000, (0.0, 4.0))
-    np.testing.assert_allclose(counted["moments"], general["moments"], rtol=1e-13)
+@pytest.mark.parametrize("hits", [[700], [0, 250, 800], [1, 2, 3, 4, 5, 6, 70]])
+def test_two_values_equal_the_general_partials_merged(hits):
+    sizes = [1000] * (len(hits) - 1) + [800]
+    samples = [np.repeat([0.0, 4.0], [n - k, k])[None, :] for k, n in zip(hits, sizes, strict=True)]
+    bins = histogram.make_bins(samples[0])
+    general = tree.merge(tree.partial(sample, bins) for sample in samples)
+    counted = two_values.node_of_hits(np.array(hits), np.array(sizes), (0.0, 4.0), bins)
+    assert general.keys() == counted.keys()
+    for name, value in counted.items():
+        np.testing.assert_allclose(value, general[name], rtol=1e-13, atol=1e-9, err_msg=name)
 
 
 def test_the_stream_in_compiled_code_is_numpys():

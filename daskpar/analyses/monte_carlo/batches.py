@@ -110,20 +110,24 @@ def first_batch(sampling: Sampling, bins: int = histogram.BINS) -> dict[str, Any
 
 def _drawn(sampling: Sampling, batch: int) -> tuple[Floats, tree.Node]:
     """Values of one batch, in any order where there are only two, and its node without a histogram."""
-    hits, n = _hits(sampling, batch), sampling.size(batch)
-    if hits is None:
+    counted = _hits(sampling, range(batch, batch + 1))
+    if counted is None:
         columns = columns_of_batch(sampling, batch)
         return columns, partial_of_columns(sampling, batch, columns)
     values = sampling.trial.values  # type: ignore[attr-defined]
-    return np.repeat(np.array(values), [n - hits, hits])[None, :], two_values.partial(hits, n, values)
+    hits, sizes = counted
+    columns = np.repeat(np.array(values), [sizes[0] - hits[0], hits[0]])[None, :]
+    return columns, two_values.node_of_hits(hits, sizes, values)
 
 
-def _hits(sampling: Sampling, batch: int) -> int | None:
-    """How many samples of a batch are the second of two values; None where a trial has more than two."""
+def _hits(sampling: Sampling, batches: range) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """How many samples of each batch are the second of two values, and of how many; None for other trials."""
     hits = getattr(sampling.trial, "hits", None)
     if hits is None:
         return None
-    return int(hits(streams.generator(sampling.seed, batch), sampling.size(batch)))
+    sizes = np.array([sampling.size(batch) for batch in batches])
+    drawn = (hits(streams.generator(sampling.seed, batch), sampling.size(batch)) for batch in batches)
+    return np.fromiter(drawn, np.int64, len(batches)), sizes
 
 
 def partial_of_columns(
@@ -161,13 +165,16 @@ def node_of_run(
     bins : dict of arrays, optional
         To count the values in.
     beginning : mapping, optional
-        What `first_batch` returned; batch 0 is then not drawn again.
+        What `first_batch` returned; batch 0 is then not drawn again, except for trials of two values.
 
     Raises
     ------
     AnalysisError
         Names the batch and the stream, so that it can be called again.
     """
+    counted = _hits(sampling, range(first, first + count))
+    if counted is not None:
+        return two_values.node_of_hits(*counted, sampling.trial.values, bins)  # type: ignore[attr-defined]
     counts = None if bins is None else tree.empty_histogram(bins)
     leaves = _leaves(sampling, range(first, first + count), k, bins, counts)
     if first == 0 and beginning is not None:
@@ -187,12 +194,7 @@ def _leaves(
     counts: NDArray[np.int64] | None,
 ) -> Iterator[tree.Node]:
     for batch in batches:
-        hits = _hits(sampling, batch)
-        if hits is None:
-            yield partial_of_columns(sampling, batch, columns_of_batch(sampling, batch, k), bins, counts)
-            continue
-        values = sampling.trial.values  # type: ignore[attr-defined]
-        yield two_values.partial(hits, sampling.size(batch), values, bins, counts)
+        yield partial_of_columns(sampling, batch, columns_of_batch(sampling, batch, k), bins, counts)
 
 
 @contextmanager
