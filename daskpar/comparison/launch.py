@@ -23,9 +23,11 @@ import psutil
 import xarray as xr
 
 from daskpar.by_hand import cores_occupied, is_mpi
+from daskpar.clusters.worker_jobs import BATCH_JOBS
 from daskpar.comparison.child import DASK, DASK_MPI
 from daskpar.dataset_store import result_hash
 from daskpar.errors import ClusterError
+from daskpar.launching import WITHOUT_NETWORK
 from daskpar.provenance import numba_cache_dir, thread_environment
 
 LOOK_EVERY = 0.1  # seconds between looks at the memory of the tree
@@ -86,11 +88,14 @@ class Launcher:
         Folders to import the user's modules from.
     time_limit : float
         Seconds after which a version is ended.
+    mpi : tuple of str
+        The command that starts ranks, where a profile names it; else that of `mpi_command`.
     """
 
     given: Mapping[str, Any]
     path: tuple[str, ...] = ()
     time_limit: float = 3600.0
+    mpi: tuple[str, ...] = ()
 
     def measure(self, version: Version, workers: int, folder: Path, *, watch: bool = False) -> Measured:
         """Start a version and return what it measured; its result lies in `folder`.
@@ -104,8 +109,8 @@ class Launcher:
         folder.mkdir(parents=True)
         given = dict(self.given) if version.launcher == "dask" else {**self.given, "setup": None}
         sent = pickle.dumps(given)
-        command = [*_prefix(version, workers), "-m", "daskpar.comparison.child", version.target, str(workers)]
-        command += [repr(time.monotonic()), str(folder)]
+        command = [*self._prefix(version, workers), "-m", "daskpar.comparison.child", version.target]
+        command += [str(workers), repr(time.monotonic()), str(folder)]
         with _process(command, self._environment(), folder) as process, _memory(process, watch) as peak:
             _feed(process, sent)
             try:
@@ -122,9 +127,17 @@ class Launcher:
             raise ClusterError(f"{version.name} failed with exit code {code}: {text}", "see its log")
         return _measured(json.loads(path.read_text()), folder, peak[0] or None)
 
+    def _prefix(self, version: Version, workers: int) -> list[str]:
+        if version.launcher != "mpi" and version.target != DASK_MPI:
+            return [sys.executable]
+        ranks = str(version.cores(workers))
+        return [*(self.mpi or mpi_command()), "-n", ranks, sys.executable, "-m", "mpi4py"]
+
     def _environment(self) -> dict[str, str]:
         before = filter(None, [os.environ.get("PYTHONPATH")])
+        alone = not any(name in os.environ for name in BATCH_JOBS) and "DASKPAR_MPIEXEC" not in os.environ
         return {
+            **(WITHOUT_NETWORK if alone else {}),
             **os.environ,
             **thread_environment(1),
             "NUMBA_CACHE_DIR": str(numba_cache_dir()),
@@ -139,13 +152,6 @@ def _measured(found: dict[str, Any], folder: Path, peak: int | None) -> Measured
     }
     result = xr.Dataset(variables)
     return Measured(found.pop("seconds"), result, result_hash(result), peak, found)
-
-
-def _prefix(version: Version, workers: int) -> list[str]:
-    if version.launcher != "mpi" and version.target != DASK_MPI:
-        return [sys.executable]
-    ranks = str(version.cores(workers))
-    return [*mpi_command(), "-n", ranks, sys.executable, "-m", "mpi4py"]
 
 
 def mpi_command() -> list[str]:
@@ -166,6 +172,16 @@ def mpi_command() -> list[str]:
             "load the site's MPI, install daskpar[mpi] and an MPI, or set DASKPAR_MPIEXEC",
         )
     return [found]
+
+
+def profile_launcher(profile: Any) -> tuple[str, ...]:
+    """Return the command that starts MPI ranks as a profile says, unless ``DASKPAR_MPIEXEC`` does."""
+    if profile.kind != "mpi" or os.environ.get("DASKPAR_MPIEXEC"):
+        return ()
+    beside = shutil.which(profile.launcher, path=Path(sys.executable).parent)
+    found = shutil.which(profile.launcher) or beside or profile.launcher
+    alone = ["--input=0"] if profile.launcher == "srun" else []  # rank 0 alone is told what to compute
+    return (found, *alone, *profile.launcher_options)
 
 
 @contextmanager
