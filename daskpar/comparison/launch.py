@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import psutil
@@ -31,6 +32,7 @@ from daskpar.launching import WITHOUT_NETWORK
 from daskpar.provenance import numba_cache_dir, thread_environment
 
 LOOK_EVERY = 0.1  # seconds between looks at the memory of the tree
+MARK = "DASKPAR_COMPARED"  # a variable that all processes of one start inherit, inside a Slurm job
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ class Launcher:
         sent = pickle.dumps(given)
         command = [*self._prefix(version, workers), "-m", "daskpar.comparison.child", version.target]
         command += [str(workers), repr(time.monotonic()), str(folder)]
-        with _process(command, self._environment(), folder) as process, _memory(process, watch) as peak:
+        mark = f"{MARK}={uuid4().hex}" if "SLURM_JOB_ID" in os.environ else ""
+        environment = {**self._environment(), **dict([mark.split("=")] if mark else [])}
+        with _process(command, environment, folder, mark) as process, _memory(process, watch, mark) as peak:
             _feed(process, sent)
             try:
                 code = process.wait(self.time_limit)
@@ -203,7 +207,7 @@ def termination_raises() -> Iterator[None]:
 
 @contextmanager
 def _process(
-    command: list[str], environment: dict[str, str], folder: Path
+    command: list[str], environment: dict[str, str], folder: Path, mark: str = ""
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process in a session of its own; at the end nothing of its tree is left."""
     with open(folder / "stdout.txt", "wb") as out, open(folder / "stderr.txt", "wb") as err:
@@ -213,11 +217,12 @@ def _process(
         try:
             yield process
         finally:
-            _end(process)
+            _end(process, mark)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], mark: str) -> None:
     tree = _tree(process.pid) if process.poll() is None else []
+    tree += _marked(mark)
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -238,6 +243,18 @@ def _tree(pid: int) -> list[Any]:
         return []
 
 
+def _marked(mark: str) -> list[Any]:
+    """Return processes of this host that inherited a variable: what srun starts is nobody's child here."""
+    found = []
+    for entry in os.scandir("/proc") if mark else ():
+        try:
+            if entry.name.isdigit() and mark.encode() in Path(entry.path, "environ").read_bytes():
+                found.append(psutil.Process(int(entry.name)))
+        except (OSError, psutil.NoSuchProcess):
+            continue  # not ours, or gone
+    return found
+
+
 def _feed(process: subprocess.Popen[bytes], sent: bytes) -> None:
     """Write the input; a version that ended before it was read says why itself."""
     pipe: Any = process.stdin
@@ -249,13 +266,14 @@ def _feed(process: subprocess.Popen[bytes], sent: bytes) -> None:
 
 
 @contextmanager
-def _memory(process: subprocess.Popen[bytes], watch: bool) -> Iterator[list[int]]:
+def _memory(process: subprocess.Popen[bytes], watch: bool, mark: str = "") -> Iterator[list[int]]:
     """Yield a list of one number: the most memory that the tree has had, if it is watched."""
     peak, over = [0], threading.Event()
 
     def look() -> None:
         while not over.wait(LOOK_EVERY):
-            peak[0] = max(peak[0], sum(_proportional_bytes(one.pid) for one in _tree(process.pid)))
+            pids = {one.pid for one in [*_tree(process.pid), *_marked(mark)]}
+            peak[0] = max(peak[0], sum(map(_proportional_bytes, pids)))
 
     thread = threading.Thread(target=look, name="daskpar-memory", daemon=True)
     if watch:
