@@ -304,12 +304,12 @@ def run_command(arguments: list[str]) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         code = int(app(arguments, standalone_mode=False) or 0)
-        return _interrupted() if code == 130 else code  # what the parser makes of Ctrl-C
+        return _interrupted(arguments) if code == 130 else code  # what the parser makes of Ctrl-C
     except DaskparError as error:
         _show(error, debug)
         return error.exit_code
     except KeyboardInterrupt:
-        return _interrupted()
+        return _interrupted(arguments)
     except Exception as error:
         return _unexpected(error, debug)
     except BaseException as error:
@@ -322,8 +322,10 @@ def run_command(arguments: list[str]) -> int:
         raise
 
 
-def _interrupted() -> int:
-    typer.echo("interrupted; what was stored is kept, go on with: daskpar resume last", err=True)
+def _interrupted(arguments: list[str]) -> int:
+    go_on = "interrupted; what was stored is kept, go on with: daskpar resume last"
+    compared = "interrupted; what was measured is kept: daskpar report COMPARISON"
+    typer.echo(compared if arguments[:1] == ["compare"] else go_on, err=True)
     return 130
 
 
@@ -332,7 +334,7 @@ def _unexpected(error: Exception, debug: bool) -> int:
         error.show()
         return UsageError.exit_code
     if isinstance(error, typer.Abort):
-        return _interrupted()
+        return _interrupted([])
     if debug:
         traceback.print_exc()
     typer.echo(f"error: {type(error).__name__}: {error}; this is a fault of daskpar: see --debug", err=True)

@@ -35,6 +35,9 @@ def compare(
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Let the recipe and versions name modules of your own.")
     ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Do not follow the batch job; it writes the report.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Compare dask with versions written by hand: results first, then times; writes a report."""
@@ -52,8 +55,13 @@ def compare(
         settings=settings or (),
         allow_code=allow_code,
         runs=runs,
+        detach=detach,
         say=lambda line: typer.echo(line, err=True),
     )
+    if detach:
+        told = {"name": found.folder.name, "path": str(found.folder), "state": "pending"}
+        typer.echo(json.dumps(told) if as_json else f"to come: {found.folder / 'report.html'}")
+        return
     report = found.report()
     if as_json:
         typer.echo(json.dumps(found.printed()))

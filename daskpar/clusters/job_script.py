@@ -44,6 +44,8 @@ class Request:
         None: the site's default.
     tasks : int or None
         Tasks of the job, on any number of nodes; None for one task.
+    one_node : bool
+        Whether all tasks must be on one node.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Request:
     walltime: str | None = None
     partition: str | None = None
     tasks: int | None = None
+    one_node: bool = False
 
 
 def batch_script(
@@ -107,7 +110,7 @@ def megabytes(size: int) -> str:
 def _request(request: Request) -> list[str]:
     lines = [f"--job-name={request.name}"]
     if request.tasks is not None:
-        lines.append(f"--ntasks={request.tasks}")
+        lines += [*(["--nodes=1"] if request.one_node else []), f"--ntasks={request.tasks}"]
     else:
         lines += ["--nodes=1", "--ntasks=1"]
     lines.append(f"--cpus-per-task={request.cores}")

@@ -1,6 +1,7 @@
 """Dask against versions written by hand: measured, checked, and told so that a reviewer believes it.
 
-`comparing`: the public `compare`. `launch`: one version in a fresh process tree. `child`: what runs there.
+`comparing`: the public `compare`. `request`: what is asked for. `measuring`: round after round. `job`: all of
+it inside one batch job. `launch`: one version in a fresh process tree. `child`: what runs there.
 `timing`: records. `agreement`: are the results the same? `ratios`, `scaling`, `laws`: what the times say.
 `simulation`: recorded blocks replayed on more workers. `report`: HTML, Markdown, LaTeX.
 
@@ -11,12 +12,17 @@ A comparison is a folder beside the runs, made by ``daskpar compare``::
       timings.jsonl      a line a measurement, appended as it is made; never changed
       report.html        written at the end, and again by `report.write_report`
       results/VERSION-WORKERS/    the result of each version, until it was compared
-      logs/              what the processes printed
+      logs/              what the processes printed, and the batch job
+      request.json, profile.yaml, job.json        where a batch job does it: what it is to do, and its id
+      failure.json       why that job ended without a comparison, and with which exit code
 
 ``comparison.json`` (``"format": 1``)::
 
     name, created, state ("running", "done", "failed"), recipe (as data), recipe_text, analysis
-    machine            fingerprint, cpu, cores, versions, threads (environment)
+    error              why it failed, or empty
+    machine            fingerprint, cpu, cores, versions, threads (environment), allocation (job and node, or
+                       empty)
+    mpi                which MPI the versions with ranks used, or empty
     versions           list of {name, target, lines, launcher ("python", "mpi", "dask")}
     workers            list of int; repeats, rounds_done, weak (bool)
     reference          the version that results are compared with
@@ -28,11 +34,14 @@ A comparison is a folder beside the runs, made by ``daskpar compare``::
                         aicc, chosen}
     advice             list of {version, workers, low, high, share, text}
     conclusion         list of sentences
-    blocks             {seconds, total_seconds, bytes, stage} of each block of one dask run (lists), or null
+    blocks             {seconds, total_seconds, bytes, stage, started, lane} of each block of one dask run on
+                       the least number of workers (lists), or null
+    stream             the same on the largest number, and workers
     predictions        list of {workers, seconds, error, extrapolated, text}: dask on more workers, replayed
     sweep              {workers, measured: list of {size, blocks, seconds}}: dask with other block sizes;
                        only where asked for
-    phases             list of {version, workers, startup, read, compute, gather, write, total} (medians)
+    phases             list of {version, workers, startup, read, compute, gather, write, total (medians),
+                       cores_occupied, peak_bytes, bytes_moved}
 
 ``timings.jsonl``: each line ``version, workers, cores_occupied, repeat, warmup (bool), seconds {startup,
 read, compute, gather, write, total}, peak_bytes, bytes_moved, result_hash, agrees, fingerprint``. Seconds of

@@ -46,6 +46,7 @@ def main(target: str, workers: str, began: str, folder: str) -> None:
         "variables": layout,
         "cpu_seconds": _cpu_seconds(),
         "dask_loaded": "dask" in sys.modules,
+        "mpi": _mpi(),
         "threads": {key: value for key, value in os.environ.items() if key.endswith("_NUM_THREADS")},
         **{key: value for key, value in job.notes.items() if key not in ("setup", "folder")},
     }
@@ -56,6 +57,12 @@ def _rank() -> int:
     """Return the number of this rank, as launchers tell it before MPI has begun; 0 without MPI."""
     names = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
     return int(next((os.environ[name] for name in names if name in os.environ), 0))
+
+
+def _mpi() -> str:
+    """Say which MPI was used, if any was."""
+    used = sys.modules.get("mpi4py.MPI")
+    return "" if used is None else used.Get_library_version().split("\n")[0].split(",")[0].strip(" \0")
 
 
 def _cpu_seconds() -> float:

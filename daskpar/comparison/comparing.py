@@ -1,43 +1,24 @@
-"""`compare`: every version in turn, round after round, results before times."""
+"""`compare`: what is asked for is checked; then measured here, or by one job of a batch system."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import numpy as np
-
-from daskpar.atomic import write_text
-from daskpar.comparison import timing
-from daskpar.comparison.agreement import Agreement, compare_results
-from daskpar.comparison.child import DASK
-from daskpar.comparison.launch import Launcher, Measured, Version, termination_raises
-from daskpar.comparison.ratios import median_interval, times
+from daskpar.comparison.job import follow, is_submitted, submitted, where_we_are
+from daskpar.comparison.measuring import measure
+from daskpar.comparison.request import make_request
 from daskpar.comparison.result import Comparison
-from daskpar.comparison.summary import summarised
-from daskpar.comparison.sweep import with_block_size
-from daskpar.comparison.timing import Timing
-from daskpar.comparison.versions import chosen_versions, lines_of_code
-from daskpar.comparison.weak import grown
-from daskpar.comparison.with_dask import Setup
-from daskpar.errors import ClusterError, UsageError
-from daskpar.loading import load_recipe
-from daskpar.preparation import Prepared, prepare_nothing
-from daskpar.rundir import now, runs_folder
-from daskpar.user_modules import put_first
+from daskpar.errors import UsageError
+from daskpar.rundir import runs_folder
 
 if TYPE_CHECKING:
     from daskpar.profile import Profile
     from daskpar.recipe import Recipe
-
-NARROW = 0.1  # relative width of the interval of a median below which more rounds are not worth their time
-Cell = tuple[Version, int]
 
 
 def compare(
@@ -54,6 +35,7 @@ def compare(
     allow_code: bool = False,
     runs: str | Path | None = None,
     time_limit: float = 3600.0,
+    detach: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Compare dask with versions written by hand: results first, then times.
@@ -74,7 +56,8 @@ def compare(
     repeats : int
         Rounds at least.
     profile : str, path or Profile
-        Where dask's workers run; the others run here.
+        Where. All versions run on the same cores: on this machine; or, where the profile's driver is a batch
+        job, on one node inside one job, which is submitted and followed.
     most_repeats : int, optional
         Go on until every 95 % interval of a median is narrower than 10 %, or there were so many rounds. By
         default `repeats`.
@@ -86,6 +69,8 @@ def compare(
         As in `daskpar.run`.
     time_limit : float
         Seconds for one start of one version.
+    detach : bool
+        Return as soon as the job is submitted; it writes the report itself.
     say : callable, optional
         Is told what happens, line by line.
 
@@ -99,226 +84,34 @@ def compare(
     daskpar.errors.UsageError
         An unknown version, or numbers that make no sense.
     daskpar.errors.ClusterError
-        The reference itself fails.
+        The reference itself fails, or the job.
     """
-    counts = sorted(set(workers))
-    if weak and counts[:1] != [1]:
-        raise UsageError("growing problems are compared with one worker", "write --workers 1,2,4")
-    if not counts or counts[0] < 1 or repeats < 1 or (most_repeats or repeats) < repeats:
-        raise UsageError("workers and repeats are 1 or more", "write --workers 1,2 --repeats 5")
-    path = _importable(recipe) if allow_code else ()
-    loaded = load_recipe(recipe, settings, allow_code)
-    sized = {size: with_block_size(loaded, size) for size in block_sizes}
-    folder = _make_folder(loaded.name, runs_folder(runs))
-    recipes = {n: grown(loaded, n) if weak else loaded for n in counts}
-    prepared = {}
-    for n, one in recipes.items():
-        scratch = folder / "scratch" / (str(n) if weak else "all")
-        prepared[n] = prepare_nothing(one, profile, scratch, allow_code=allow_code)
-    some = prepared[counts[0]]
-    chosen = chosen_versions(some.analysis, versions, allow_code, some.profile.kind)
-    launchers = {n: _launcher(one, path, time_limit, allow_code) for n, one in prepared.items()}
-    launchers.setdefault(1, launchers[counts[0]])  # for a serial version
-    described = _described(prepared[counts[0]], chosen, counts, repeats, weak)
-    work = _Work(folder, chosen, counts, launchers, weak, described, say or (lambda line: None))
-    for size, one in sized.items():
-        with_size = prepare_nothing(one, profile, folder / "scratch" / "all", allow_code=allow_code)
-        work.sizes[size] = _launcher(with_size, path, time_limit, allow_code)
-    with termination_raises():
-        work.all_rounds(repeats, most_repeats or repeats)
+    say = say or (lambda line: None)
+    wanted = make_request(
+        recipe, profile, versions, workers, repeats, most_repeats, settings=settings, allow_code=allow_code,
+        weak=weak, block_sizes=tuple(block_sizes), time_limit=time_limit,
+    )  # fmt: skip
+    in_job = is_submitted(wanted.profile)
+    if detach and not in_job:
+        raise UsageError("there is no batch job to leave", "compare without --detach", key="--detach")
+    if not in_job:
+        wanted = where_we_are(wanted)
+    folder = _make_folder(wanted.recipe.name, runs_folder(runs))
+    try:
+        if in_job:
+            job = submitted(wanted, folder, say)
+        else:
+            measure(wanted, folder, say)
+    except BaseException:
+        if not (folder / "comparison.json").exists():  # nothing was measured
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if in_job and not detach:
+        follow(folder, job, say)
     return Comparison(folder)
-
-
-def _importable(recipe: Any) -> tuple[str, ...]:
-    """Put the folder of a recipe first on the path of modules, for those that lie beside it; return it."""
-    folder = Path(recipe).absolute().parent if isinstance(recipe, str | Path) else Path.cwd()
-    put_first(folder)
-    return (str(folder),)
 
 
 def _make_folder(name: str, runs: Path) -> Path:
     folder = runs / f"compare-{name}-{time.strftime('%Y%m%dT%H%M%S')}-{uuid4().hex[:4]}"
     (folder / "logs").mkdir(parents=True, mode=0o700)
     return folder
-
-
-def _launcher(prepared: Prepared, path: tuple[str, ...], time_limit: float, allow_code: bool) -> Launcher:
-    setup = Setup(prepared.recipe, prepared.profile, prepared.recipe.analysis, allow_code)
-    given = {"record": prepared.record, "options": prepared.options, "setup": setup}
-    return Launcher(given, path, time_limit)
-
-
-def _described(
-    prepared: Prepared, versions: list[Version], workers: list[int], repeats: int, weak: bool
-) -> dict[str, Any]:
-    recipe = prepared.recipe
-    return {
-        "format": 1,
-        "name": recipe.name,
-        "created": now(),
-        "state": "running",
-        "recipe": recipe.data(),
-        "recipe_text": recipe.dump(),
-        "analysis": recipe.analysis,
-        "machine": timing.machine(),
-        "versions": [
-            {
-                "name": one.name,
-                "target": one.target,
-                "launcher": one.launcher,
-                "lines": lines_of_code(one, prepared.analysis),
-            }
-            for one in versions
-        ],
-        "workers": workers,
-        "repeats": repeats,
-        "rounds_done": 0,
-        "weak": weak,
-        "reference": versions[0].name,
-        "agreement": [],
-        "blocks": None,
-    }
-
-
-@dataclass
-class _Work:
-    """A comparison while it is made."""
-
-    folder: Path
-    versions: list[Version]
-    workers: list[int]
-    launchers: Mapping[int, Launcher]
-    weak: bool
-    described: dict[str, Any]
-    say: Callable[[str], None]
-    timings: list[Timing] = field(default_factory=list)
-    agreement: list[Agreement] = field(default_factory=list)
-    references: dict[int, Measured] = field(default_factory=dict)
-    peaks: dict[tuple[str, int], Timing] = field(default_factory=dict)
-    sizes: dict[int, Launcher] = field(default_factory=dict)
-
-    def all_rounds(self, repeats: int, most: int) -> None:
-        """Warm up and check, then measure round after round."""
-        try:
-            cells = self._agreeing()
-            for number in range(1, most + 1):
-                self._round(number, cells)
-                if number >= repeats and self._narrow(cells):
-                    break
-            self._sweep(repeats)
-        except BaseException:
-            self._write("failed")
-            raise
-        self._write("done")
-        shutil.rmtree(self.folder / "results", ignore_errors=True)
-        shutil.rmtree(self.folder / "scratch", ignore_errors=True)
-
-    def _cells(self) -> list[Cell]:
-        """Return what is measured; a serial version has one worker whatever is asked for."""
-        serial = [(version, 1) for version in self.versions if version.name == "serial"]
-        others = [version for version in self.versions if version.name != "serial"]
-        cells = [(version, n) for n in self.workers for version in others]
-        first = serial if self.versions[0].name == "serial" else []
-        return [*first, *cells[:1], *(serial if not first else []), *cells[1:]]
-
-    def _agreeing(self) -> list[Cell]:
-        """Run everything once; return what has the result of the reference."""
-        good = []
-        for version, workers in self._cells():
-            self.say(f"warm-up: {version.name} with {workers}")
-            if self._checked(version, workers):
-                good.append((version, workers))
-        self._write("running")
-        return good
-
-    def _checked(self, version: Version, workers: int) -> bool:
-        size = workers if self.weak else 0
-        try:
-            found = self._measure(version, workers, watch=True)
-        except ClusterError as error:
-            if size not in self.references:
-                raise
-            self._note(Agreement(version.name, workers, "", False, message=str(error)))
-            self._record(version, workers, 0, None, str(error))
-            return False
-        reference = self.references.setdefault(size, found)
-        result = compare_results(
-            version.name, workers, found.result, found.result_hash, reference.result, reference.result_hash
-        )
-        self._note(result)
-        self._record(version, workers, 0, found, "" if result.agrees else result.text())
-        return result.agrees
-
-    def _note(self, result: Agreement) -> None:
-        self.agreement.append(result)
-        self.described["agreement"] = [one.data() for one in self.agreement]
-        self.say(result.text())
-
-    def _measure(self, version: Version, workers: int, *, watch: bool = False) -> Measured:
-        place = f"{version.name}-{workers}"
-        folder = self.folder / "results" / (place if watch else "again")
-        try:
-            return self.launchers[workers].measure(version, workers, folder, watch=watch)
-        finally:
-            for name in ("stdout.txt", "stderr.txt"):
-                if (folder / name).exists() and (folder / name).stat().st_size:
-                    shutil.copyfile(folder / name, self.folder / "logs" / f"{place}-{name}")
-
-    def _round(self, number: int, cells: list[Cell]) -> None:
-        order = np.random.default_rng(number).permutation(len(cells))
-        for index in order.tolist():
-            version, workers = cells[index]
-            reference = self.references[workers if self.weak else 0]
-            found = self._measure(version, workers)
-            if version.launcher == "dask" and workers == self.workers[0]:
-                self.described["blocks"] = found.notes.get("blocks")  # not of the warm-up, which compiles
-            wrong = found.result_hash != reference.result_hash
-            message = f"round {number} gave another result" if wrong else ""
-            self._record(version, workers, number, found, message)
-            if wrong:
-                self._note(Agreement(version.name, workers, found.result_hash, False, message=message))
-        self.described["rounds_done"] = number
-        self.say(f"round {number} is done")
-        self._write("running")
-
-    def _sweep(self, repeats: int) -> None:
-        """Measure dask with blocks of other sizes, in turn, on the least number of workers."""
-        known = (version for version in self.versions if version.launcher == "dask")
-        version, n = next(known, Version("dask", DASK)), self.workers[0]
-        measured: list[dict[str, Any]] = []
-        for number in range(1, repeats + 1 if self.sizes else 1):
-            for size in np.random.default_rng(number).permutation(list(self.sizes)).tolist():
-                found = self.sizes[size].measure(version, n, self.folder / "results" / "size")
-                took = Timing("dask", n, n, number, found.seconds).work
-                blocks = len(found.notes["blocks"]["seconds"])
-                measured.append({"size": size, "blocks": blocks, "seconds": took})
-            self.say(f"block sizes, round {number} is done")
-            self.described["sweep"] = {"workers": n, "measured": measured}
-
-    def _record(
-        self, version: Version, workers: int, number: int, found: Measured | None, message: str
-    ) -> None:
-        seconds = found.seconds if found is not None and not message else None
-        made = Timing(
-            version.name, workers, version.cores(workers), number, seconds,
-            peak_bytes=found.peak_bytes if found else None,
-            bytes_moved=found.notes.get("bytes_moved") if found else None,
-            cpu_seconds=found.notes.get("cpu_seconds") if found else None,
-            result_hash=found.result_hash if found else "",
-            agrees=not message, fingerprint=self.described["machine"]["fingerprint"], message=message,
-        )  # fmt: skip
-        if number == 0:
-            self.peaks[version.name, workers] = made
-        else:
-            made = replace(made, peak_bytes=self.peaks[version.name, workers].peak_bytes)
-        self.timings.append(made)
-        timing.append(self.folder / "timings.jsonl", [made])
-
-    def _narrow(self, cells: list[Cell]) -> bool:
-        measured = [list(times(self.timings, version.name, n).values()) for version, n in cells]
-        return all(median_interval(values).width <= NARROW for values in measured if values)
-
-    def _write(self, state: str) -> None:
-        self.described["state"] = state
-        found = {**self.described, **summarised(self.described, self.timings)}
-        write_text(self.folder / "comparison.json", json.dumps(found, indent=1, allow_nan=False) + "\n")

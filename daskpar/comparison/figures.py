@@ -16,6 +16,7 @@ from daskpar.by_hand import PHASES
 from daskpar.comparison.laws import LAWS
 
 SAMPLES = 100  # of a curve
+MOST_BARS = 2000  # of a task stream
 
 
 def layout(data: Mapping[str, Any]) -> Any:
@@ -26,7 +27,7 @@ def layout(data: Mapping[str, Any]) -> Any:
     data : mapping
         ``comparison.json``.
     """
-    shown = [times(data), speedup(data), efficiency(data), phases(data), blocks(data)]
+    shown = [times(data), speedup(data), efficiency(data), phases(data), blocks(data), stream(data)]
     return gridplot([one for one in shown if one is not None], ncols=2, toolbar_location=None)
 
 
@@ -132,6 +133,29 @@ def blocks(data: Mapping[str, Any]) -> Any:
     plot.scatter(order, known["total_seconds"], color=Colorblind8[5], size=4, legend_label="with storing")
     plot.scatter(order, known["seconds"], color=Colorblind8[0], size=4, legend_label="computing")
     plot.y_range.start = 0
+    return plot
+
+
+def stream(data: Mapping[str, Any]) -> Any:
+    """Return which worker of the dask run computed which block when: gaps are waiting."""
+    known = data.get("stream")
+    if not known or not known["started"]:
+        return None
+    some = slice(MOST_BARS)
+    stages = list(dict.fromkeys(known["stage"]))
+    lanes = [f"worker {lane + 1}" for lane in range(max(known["lane"]) + 1)]
+    ranges: Any = FactorRange
+    shown = "" if len(known["lane"]) <= MOST_BARS else f", the first {MOST_BARS} blocks"
+    plot = _figure(title=f"Task stream of dask with {known['workers']}{shown}", y_range=ranges(*lanes[::-1]))
+    plot.xaxis.axis_label = "seconds since the first block began"
+    for number, stage in enumerate(stages):
+        mine = [k for k, one in enumerate(known["stage"][some]) if one == stage]
+        plot.hbar(
+            y=[lanes[known["lane"][k]] for k in mine], left=[known["started"][k] for k in mine],
+            right=[known["started"][k] + known["total_seconds"][k] for k in mine], height=0.7,
+            fill_color=Colorblind8[number % 8], line_color="white", line_width=0.5, legend_label=stage,
+        )  # fmt: skip
+    plot.legend.visible = len(stages) > 1
     return plot
 
 

@@ -17,18 +17,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import psutil
 import xarray as xr
 
 from daskpar.by_hand import cores_occupied, is_mpi
+from daskpar.clusters.worker_jobs import BATCH_JOBS
 from daskpar.comparison.child import DASK, DASK_MPI
 from daskpar.dataset_store import result_hash
 from daskpar.errors import ClusterError
+from daskpar.launching import WITHOUT_NETWORK
 from daskpar.provenance import numba_cache_dir, thread_environment
 
 LOOK_EVERY = 0.1  # seconds between looks at the memory of the tree
+MARK = "DASKPAR_COMPARED"  # a variable that all processes of one start inherit, inside a Slurm job
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,14 @@ class Launcher:
         Folders to import the user's modules from.
     time_limit : float
         Seconds after which a version is ended.
+    mpi : tuple of str
+        The command that starts ranks, where a profile names it; else that of `mpi_command`.
     """
 
     given: Mapping[str, Any]
     path: tuple[str, ...] = ()
     time_limit: float = 3600.0
+    mpi: tuple[str, ...] = ()
 
     def measure(self, version: Version, workers: int, folder: Path, *, watch: bool = False) -> Measured:
         """Start a version and return what it measured; its result lies in `folder`.
@@ -104,9 +111,11 @@ class Launcher:
         folder.mkdir(parents=True)
         given = dict(self.given) if version.launcher == "dask" else {**self.given, "setup": None}
         sent = pickle.dumps(given)
-        command = [*_prefix(version, workers), "-m", "daskpar.comparison.child", version.target, str(workers)]
-        command += [repr(time.monotonic()), str(folder)]
-        with _process(command, self._environment(), folder) as process, _memory(process, watch) as peak:
+        command = [*self._prefix(version, workers), "-m", "daskpar.comparison.child", version.target]
+        command += [str(workers), repr(time.monotonic()), str(folder)]
+        mark = f"{MARK}={uuid4().hex}" if "SLURM_JOB_ID" in os.environ else ""
+        environment = {**self._environment(), **dict([mark.split("=")] if mark else [])}
+        with _process(command, environment, folder, mark) as process, _memory(process, watch, mark) as peak:
             _feed(process, sent)
             try:
                 code = process.wait(self.time_limit)
@@ -122,9 +131,17 @@ class Launcher:
             raise ClusterError(f"{version.name} failed with exit code {code}: {text}", "see its log")
         return _measured(json.loads(path.read_text()), folder, peak[0] or None)
 
+    def _prefix(self, version: Version, workers: int) -> list[str]:
+        if version.launcher != "mpi" and version.target != DASK_MPI:
+            return [sys.executable]
+        ranks = str(version.cores(workers))
+        return [*(self.mpi or mpi_command()), "-n", ranks, sys.executable, "-m", "mpi4py"]
+
     def _environment(self) -> dict[str, str]:
         before = filter(None, [os.environ.get("PYTHONPATH")])
+        alone = not any(name in os.environ for name in BATCH_JOBS) and "DASKPAR_MPIEXEC" not in os.environ
         return {
+            **(WITHOUT_NETWORK if alone else {}),
             **os.environ,
             **thread_environment(1),
             "NUMBA_CACHE_DIR": str(numba_cache_dir()),
@@ -139,13 +156,6 @@ def _measured(found: dict[str, Any], folder: Path, peak: int | None) -> Measured
     }
     result = xr.Dataset(variables)
     return Measured(found.pop("seconds"), result, result_hash(result), peak, found)
-
-
-def _prefix(version: Version, workers: int) -> list[str]:
-    if version.launcher != "mpi" and version.target != DASK_MPI:
-        return [sys.executable]
-    ranks = str(version.cores(workers))
-    return [*mpi_command(), "-n", ranks, sys.executable, "-m", "mpi4py"]
 
 
 def mpi_command() -> list[str]:
@@ -168,6 +178,16 @@ def mpi_command() -> list[str]:
     return [found]
 
 
+def profile_launcher(profile: Any) -> tuple[str, ...]:
+    """Return the command that starts MPI ranks as a profile says, unless ``DASKPAR_MPIEXEC`` does."""
+    if profile.kind != "mpi" or os.environ.get("DASKPAR_MPIEXEC"):
+        return ()
+    beside = shutil.which(profile.launcher, path=Path(sys.executable).parent)
+    found = shutil.which(profile.launcher) or beside or profile.launcher
+    alone = ["--input=0"] if profile.launcher == "srun" else []  # rank 0 alone is told what to compute
+    return (found, *alone, *profile.launcher_options)
+
+
 @contextmanager
 def termination_raises() -> Iterator[None]:
     """Turn SIGTERM into an exception, so that the processes of a version do not outlive this one."""
@@ -187,7 +207,7 @@ def termination_raises() -> Iterator[None]:
 
 @contextmanager
 def _process(
-    command: list[str], environment: dict[str, str], folder: Path
+    command: list[str], environment: dict[str, str], folder: Path, mark: str = ""
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process in a session of its own; at the end nothing of its tree is left."""
     with open(folder / "stdout.txt", "wb") as out, open(folder / "stderr.txt", "wb") as err:
@@ -197,11 +217,12 @@ def _process(
         try:
             yield process
         finally:
-            _end(process)
+            _end(process, mark)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], mark: str) -> None:
     tree = _tree(process.pid) if process.poll() is None else []
+    tree += _marked(mark)
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -222,6 +243,18 @@ def _tree(pid: int) -> list[Any]:
         return []
 
 
+def _marked(mark: str) -> list[Any]:
+    """Return processes of this host that inherited a variable: what srun starts is nobody's child here."""
+    found = []
+    for entry in os.scandir("/proc") if mark else ():
+        try:
+            if entry.name.isdigit() and mark.encode() in Path(entry.path, "environ").read_bytes():
+                found.append(psutil.Process(int(entry.name)))
+        except (OSError, psutil.NoSuchProcess):
+            continue  # not ours, or gone
+    return found
+
+
 def _feed(process: subprocess.Popen[bytes], sent: bytes) -> None:
     """Write the input; a version that ended before it was read says why itself."""
     pipe: Any = process.stdin
@@ -233,13 +266,14 @@ def _feed(process: subprocess.Popen[bytes], sent: bytes) -> None:
 
 
 @contextmanager
-def _memory(process: subprocess.Popen[bytes], watch: bool) -> Iterator[list[int]]:
+def _memory(process: subprocess.Popen[bytes], watch: bool, mark: str = "") -> Iterator[list[int]]:
     """Yield a list of one number: the most memory that the tree has had, if it is watched."""
     peak, over = [0], threading.Event()
 
     def look() -> None:
         while not over.wait(LOOK_EVERY):
-            peak[0] = max(peak[0], sum(_proportional_bytes(one.pid) for one in _tree(process.pid)))
+            pids = {one.pid for one in [*_tree(process.pid), *_marked(mark)]}
+            peak[0] = max(peak[0], sum(map(_proportional_bytes, pids)))
 
     thread = threading.Thread(target=look, name="daskpar-memory", daemon=True)
     if watch:

@@ -101,11 +101,12 @@ def _said(data: Mapping[str, Any]) -> Iterable[str]:
     yield f"<p>{escape(data['analysis'])}, {escape(data['created'])}, {data['rounds_done']} rounds"
     yield (", the problem growing with the workers" if data["weak"] else "") + "</p>"
     if data["state"] != "done":
-        yield f"<p><b>This comparison is {escape(data['state'])}; what follows is not all of it.</b></p>"
+        why = f": {escape(data['error'])}" if data.get("error") else ""
+        yield f"<p><b>This comparison is {escape(data['state'])}{why}; what follows is not all of it.</b></p>"
     said = [*data["conclusion"], *(one["text"] for one in data["advice"])]
     yield "<ul>"
     for sentence in said:
-        mark = ' class="wrong"' if sentence.startswith("WRONG") else ""
+        mark = ' class="wrong"' if sentence.startswith(("WRONG", "FAILED")) else ""
         yield f"<li{mark}>{escape(sentence)}</li>"
     yield "</ul>"
 
@@ -168,7 +169,8 @@ def _machine(data: Mapping[str, Any]) -> str:
     facts = [
         ("processor", f"{machine['cpu']} ({cores})"),
         ("system", machine["system"]),
-        ("packages", versions),
+        ("packages", ", ".join(filter(None, [versions, data.get("mpi", "")]))),
+        ("cores of", machine.get("allocation") or "this machine, outside a batch job"),
         ("environment of all versions", threads),
         ("fingerprint", machine["fingerprint"]),
     ]
@@ -183,7 +185,8 @@ def _method(data: Mapping[str, Any]) -> str:
         "first block to the last partial merged; for dask with building the graph and writing the ledger. "
         "Start-up and the writing of the result are apart. Intervals are percentile bootstraps of medians, "
         "whole rounds drawn. Memory is that of the whole process tree, a shared page counted once, from the "
-        "round that did not count. Cores are those that a batch system sets aside. "
+        "round that did not count. Moved is what processes sent each other, where a version knows; for dask, "
+        "what went through its ledger. Cores are those that a batch system sets aside. "
         f"Raw timings: timings.jsonl beside this file. Reference: {escape(data['reference'])}.</p>"
     )
 

@@ -84,24 +84,33 @@ def phases(timings: Sequence[Timing]) -> list[dict[str, Any]]:
 
 def conclusion(described: Mapping[str, Any], timings: Sequence[Timing], ratios: Sequence[Ratio]) -> list[str]:
     """Return what the comparison says, in sentences."""
-    said = [_agreement_sentence(described), *map(ratio_sentence, ratios)]
+    cores = int(described.get("physical_cores") or physical_cores())
+    said = [_agreement_sentence(described), *(ratio_sentence(one, cores) for one in ratios)]
     rest = [*_lock_sentences(timings), *_bound_sentences(timings), *sweep_sentences(described.get("sweep"))]
     return [*filter(None, said), *rest]
 
 
 def _agreement_sentence(described: Mapping[str, Any]) -> str:
-    wrong = sorted({one["version"] for one in described["agreement"] if not one["agrees"]})
+    bad = [one for one in described["agreement"] if not one["agrees"]]
+    wrong = sorted({one["version"] for one in bad if one["result_hash"]})
+    failed = sorted({one["version"] for one in bad if not one["result_hash"]})
+    said = []
     if wrong:
-        return (
+        said.append(
             f"WRONG: {', '.join(wrong)} did not give the result of {described['reference']}; "
             "no time is shown for what is wrong."
         )
-    return "All versions gave the same result, bit for bit." if described["agreement"] else ""
+    if failed:
+        said.append(f"FAILED: {', '.join(failed)} gave no result; the table of results says why.")
+    if bad or not described["agreement"]:
+        return " ".join(said)
+    return "All versions gave the same result, bit for bit."
 
 
-def ratio_sentence(ratio: Ratio) -> str:
+def ratio_sentence(ratio: Ratio, cores: int | None = None) -> str:
     """Return what a ratio of times says, and whether it says anything."""
-    with_workers = f"with {ratio.workers} worker{'s' * (ratio.workers > 1)}"
+    crowded = ", more than there are cores," if cores is not None and ratio.workers > cores else ""
+    with_workers = f"with {ratio.workers} worker{'s' * (ratio.workers > 1)}{crowded}"
     interval = f"{ratio.ratio:.2f} (95 %: {ratio.low:.2f} to {ratio.high:.2f}, {ratio.repeats} rounds)"
     if not ratio.significant:
         few = " with so few rounds" if ratio.repeats < 5 else ""
@@ -111,7 +120,8 @@ def ratio_sentence(ratio: Ratio) -> str:
         )
     word = "slower" if ratio.ratio > 1 else "faster"
     percent = abs(ratio.ratio - 1) * 100
-    return f"{ratio.version} is {percent:.0f} % {word} than {ratio.base} {with_workers}: {interval}."
+    digits = 1 if percent < 1 else 0
+    return f"{ratio.version} is {percent:.{digits}f} % {word} than {ratio.base} {with_workers}: {interval}."
 
 
 def _medians(timings: Sequence[Timing], version: str) -> dict[int, float]:

@@ -21,6 +21,7 @@ HEAD = {
     "startup": "start-up (s)",
     "total": "total (s)",
     "peak_mb": "memory (MB)",
+    "moved_mb": "moved (MB)",
     "result": "result",
 }
 """Columns, and what stands above them."""
@@ -44,7 +45,7 @@ def rows(data: Mapping[str, Any]) -> list[dict[str, Any]]:
         if any(row["version"] == cell[0] and row["workers"] == cell[1] for row in found):
             continue
         point, phase, ratio = points.get(cell, {}), phases.get(cell, {}), ratios.get(cell, {})
-        peak = phase.get("peak_bytes")
+        peak, moved = phase.get("peak_bytes"), phase.get("bytes_moved")
         found.append(
             {
                 "version": cell[0],
@@ -57,6 +58,7 @@ def rows(data: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "significant": "yes" if ratio.get("significant") else "no" if ratio else "",
                 **{name: _number(phase.get(name)) for name in ("startup", "total")},
                 "peak_mb": _number(peak / 1e6 if peak else None),
+                "moved_mb": _number(moved / 1e6 if moved is not None else None),
                 "result": _verdict(data, cell, one),
             }
         )
@@ -93,12 +95,20 @@ def markdown(data: Mapping[str, Any]) -> str:
     """Return the table, and what it says, as Markdown."""
     lines = ["| " + " | ".join(HEAD.values()) + " |", "|" + "---|" * len(HEAD)]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells(row)) + " |" for row in rows(data)]
-    said = [f"- {sentence}" for sentence in data["conclusion"]]
+    said = [f"- {sentence}" for sentence in [*data["conclusion"], *(one["text"] for one in data["advice"])]]
     machine = data["machine"]
+    packages = [f"{name} {version}" for name, version in machine["versions"].items() if version]
     where = f"{machine['cpu']}, {data['physical_cores']} cores, {machine['system']}; " + ", ".join(
-        f"{name} {version}" for name, version in machine["versions"].items() if version
+        filter(None, [*packages, data.get("mpi", ""), machine.get("allocation", "")])
     )
-    return "\n".join([f"# {data['name']}: versions compared", "", *lines, "", *said, "", where, ""])
+    parts = [f"# {data['name']}: versions compared", "", *lines, "", *said, "", result(data), "", where, ""]
+    return "\n".join(parts)
+
+
+def result(data: Mapping[str, Any]) -> str:
+    """Say which result the versions have, or should have: its hash."""
+    found = next((one["result_hash"] for one in data["agreement"] if one["agrees"]), "none")
+    return f"SHA-256 of the result of {data['reference']}: {found}"
 
 
 _SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -115,7 +125,7 @@ def latex(data: Mapping[str, Any]) -> str:
     form = "".join("l" if name in texts else "r" for name in HEAD)
     body = [" & ".join(map(escape, cells(row))) + r" \\" for row in rows(data)]
     head = " & ".join(map(escape, HEAD.values())) + r" \\"
-    comments = [f"% {sentence}" for sentence in data["conclusion"]]
+    comments = [f"% {sentence}" for sentence in [*data["conclusion"], result(data)]]
     return "\n".join(
         [*comments, rf"\begin{{tabular}}{{{form}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule",
          r"\end{tabular}", ""]

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from daskpar.atomic import output_errors
 from daskpar.errors import UsageError
 from daskpar.provenance import host, thread_environment, versions
 
@@ -74,8 +75,10 @@ class Timing:
 
 
 def counted(timings: Iterable[Timing]) -> list[Timing]:
-    """Return the timings that count: of correct results, without the warm-up."""
-    return [one for one in timings if one.seconds is not None and one.agrees and not one.warmup]
+    """Return the timings that count: without the warm-up, of what was right each time that it ran."""
+    known = list(timings)
+    wrong = {(one.version, one.workers) for one in known if one.seconds is None or not one.agrees}
+    return [one for one in known if not one.warmup and (one.version, one.workers) not in wrong]
 
 
 def machine() -> dict[str, Any]:
@@ -88,7 +91,7 @@ def machine() -> dict[str, Any]:
 
 def append(path: Path, timings: Sequence[Timing]) -> None:
     """Append timings to a file of JSON lines."""
-    with open(path, "a") as file:
+    with output_errors(path), open(path, "a") as file:
         file.write("".join(json.dumps(timing.data()) + "\n" for timing in timings))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from daskpar.analysis import load_analysis
 from daskpar.by_hand import Job, Variables
-from daskpar.clusters import open_client
+from daskpar.clusters import Place, opener
 from daskpar.dataset_store import bands
 from daskpar.execution import Execution
 from daskpar.journal import Journal
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from daskpar.profile import Profile
     from daskpar.recipe import Recipe
+
+BLOCK = ("seconds", "total_seconds", "bytes", "stage", "started", "lane")  # what is kept of each
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,13 @@ def run(job: Job) -> Variables:
     recipe names, while they start, as those of by-hand versions do.
     """
     setup: Setup = job.notes["setup"]
-    return _run(job, setup, open_client(_profile(setup.profile, job.workers)))
+    profile = _profile(setup.profile, job.workers)
+    return _run(job, setup, opener(profile.kind)(profile, Place(Path(job.notes["folder"]) / "run")))
 
 
 def run_on_ranks(job: Job) -> Variables:
     """Do so as ranks of an MPI job: the scheduler is rank 0, which has the input, and rank 1 comes back."""
-    from daskpar.clusters import Place, mpi
+    from daskpar.clusters import mpi
 
     folder = Path(job.notes["folder"])
     given = job.record, job.options, job.notes["setup"]
@@ -84,7 +87,8 @@ def _run(job: Job, setup: Setup, opened: AbstractContextManager[Client]) -> Vari
         job.clock.phase("gather")
         found = _gathered(dataset)
         job.clock.phase("startup")  # its end: the workers are sent home
-    job.notes["blocks"] = _blocks(prepared.run)
+    job.notes["blocks"] = blocks = _blocks(prepared.run)
+    job.notes["bytes_moved"] = sum(blocks["bytes"])  # by way of the ledger
     return found
 
 
@@ -128,13 +132,21 @@ def _joined(data: Any) -> Any:
 
 
 def _blocks(run: RunDirectory) -> dict[str, list[Any]]:
-    """Return seconds, bytes and stage of every block, for replaying them on more workers."""
-    stage, found = "", {"seconds": [], "total_seconds": [], "bytes": [], "stage": []}  # type: ignore[var-annotated]
+    """Return seconds, bytes and stage of every block, for replaying them on more workers; when, and by whom.
+
+    ``started`` is seconds since the first block began, ``lane`` the number of the thread that computed it.
+    """
+    stage, lanes = "", {}  # type: ignore[var-annotated]
+    found: dict[str, list[Any]] = {name: [] for name in BLOCK}
     for event, _ in run.events():
         if event["event"] == "stage":
             stage = event["name"]
         elif event["event"] == "block":
-            for name in ("seconds", "total_seconds", "bytes"):
+            for name in ("seconds", "total_seconds", "bytes", "started"):
                 found[name].append(event[name])
             found["stage"].append(stage)
+            thread = event["host"], event["pid"], event["thread"]
+            found["lane"].append(lanes.setdefault(thread, len(lanes)))
+    first = min(found["started"], default=0.0)
+    found["started"] = [round(one - first, 4) for one in found["started"]]
     return found

@@ -62,7 +62,7 @@ def read_timings(folder: Path) -> list[dict[str, Any]]:
             continue
         if isinstance(timing, dict) and isinstance(timing.get("seconds"), dict):
             found.append(timing)
-    return found
+    return [timing for timing in found if not timing.get("warmup")] or found  # at first there is no other
 
 
 def points(timings: Iterable[Mapping[str, Any]]) -> list[Point]:

@@ -65,7 +65,7 @@ def measured(problem, target, name, ranks, folder):
     return launcher.measure(Version(name, target), ranks, folder / "result")
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 5])
+@pytest.mark.parametrize("ranks", [1, 5])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_bits_of_dask(name, ranks, tmp_path, package):
     problem = prepared(name, tmp_path / "scratch")

@@ -45,7 +45,9 @@ def run(job: Job) -> Variables:
                 name: (("y", "x"), np.ndarray(shape, dtype, memory.buf).copy())
                 for name, (memory, dtype) in planes.items()
             }
-            return {**images, **problem.rejected(rejected), **problem.table(groups)}
+            found = {**images, **problem.rejected(rejected), **problem.table(groups)}
+            job.clock.phase("startup")  # its end: the workers are sent home
+        return found
     finally:
         for memory, _ in planes.values():
             memory.close()

@@ -31,7 +31,9 @@ def run(job: Job) -> Variables:
             return [found[number] for number in range(len(blocks))]
 
         job.clock.phase("compute")
-        return rows.in_rounds(job.record, job.options, compute_all)
+        result = rows.in_rounds(job.record, job.options, compute_all)
+        job.clock.phase("startup")  # its end: the workers are sent home
+    return result
 
 
 def _begin(everyone: Any, options: Any) -> None:

@@ -27,7 +27,9 @@ def run(job: Job) -> Variables:
         list(pool.map(_nothing, range(job.workers)))
         job.clock.phase("compute")
         compute = partial(_compute, job.options)
-        return rows.in_rounds(job.record, job.options, lambda blocks: list(pool.map(compute, blocks)))
+        result = rows.in_rounds(job.record, job.options, lambda blocks: list(pool.map(compute, blocks)))
+        job.clock.phase("startup")  # its end: the workers are sent home
+    return result
 
 
 def _meet(everyone: Any, function: str) -> None:

@@ -56,12 +56,15 @@ def run_pool(job: Job) -> Variables | None:
             return list(pool.map(compute, runs))
 
         job.clock.phase("compute")
-        return rounds.in_rounds(beginning, compute_all)
+        found = rounds.in_rounds(beginning, compute_all)
+        job.clock.phase("startup")  # its end: the workers are sent home
+    return found
 
 
 def _begin(job: Job, world: Any) -> rounds.Beginning:
-    job.clock.phase("read")
     record, options = world.bcast((job.record, job.options))
+    world.barrier()
+    job.clock.phase("read")
     beginning = rounds.Beginning(record, options)
     job.clock.phase("startup")
     world.barrier()

@@ -35,7 +35,9 @@ def run(job: Job) -> Variables:
             return [found[number] for number in range(len(runs))]
 
         job.clock.phase("compute")
-        return rounds.in_rounds(beginning, compute_all)
+        result = rounds.in_rounds(beginning, compute_all)
+        job.clock.phase("startup")  # its end: the workers are sent home
+    return result
 
 
 def _begin(everyone: Any, shared: Any) -> None:

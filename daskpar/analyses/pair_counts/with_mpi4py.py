@@ -40,9 +40,10 @@ Slab = dict[int, Any]  # rows of points by the number of their block
 def run(job: Job) -> Variables | None:
     """Count slab by slab; the result is rank 0's."""
     world = MPI.COMM_WORLD
-    job.clock.phase("read")
     record, options = world.bcast((job.record, job.options))
     problem = Problem(record, options)
+    world.barrier()
+    job.clock.phase("read")
     pieces = {
         letter: [problem.read(letter, n) for n in share(problem.number_of_pieces(letter), world)]
         for letter in problem.samples

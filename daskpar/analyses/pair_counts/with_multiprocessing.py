@@ -49,7 +49,9 @@ def run(job: Job) -> Variables:
             parts = _counted(problem, name, pieces, centres, pool, handles)
             counts[name] = finished(parts, problem.questions[name].doubled)
         job.clock.phase("gather")
-        return problem.result(counts, sums)
+        result = problem.result(counts, sums)
+        job.clock.phase("startup")  # its end: the workers are sent home
+    return result
 
 
 def _counted(
