@@ -141,5 +141,6 @@ def _locked(index: str) -> Iterator[None]:
 
 def make_ready() -> None:
     """Have numba import now what it otherwise imports when a kernel is first called."""
-    cpu_target.typing_context.refresh()
-    cpu_target.target_context.refresh()
+    with global_compiler_lock:
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()

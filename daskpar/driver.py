@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskpar import dataset_store, outputs
-from daskpar.clusters import Place, opener
+from daskpar.clusters import Place, early, opener
 from daskpar.errors import ClusterError, DaskparError
 from daskpar.execution import Execution
 from daskpar.journal import Journal
@@ -159,14 +159,14 @@ def _work(prepared: Prepared, journal: Journal, out_of_time: threading.Event) ->
         journal.update(dashboard=link, workers=len(client.scheduler_info()["workers"]))
         journal.event("cluster", seconds=time.monotonic() - clock)
         # The workers import their kernels now; meanwhile this thread has nothing to do.
-        early = threading.Thread(target=outputs.import_early, args=(prepared.recipe.outputs,), daemon=True)
-        early.start()
+        importing = threading.Thread(target=_import_early, args=(prepared,), daemon=True)
+        importing.start()
         try:
             dataset = execution.run(client)
         except OutOfTime:
             execution.settle(client)
             raise
-        early.join()
+        importing.join()
         journal.event("assemble")
         result_hash = dataset_store.save(dataset, prepared.run.dataset)
         written = _write_outputs(prepared, result_hash, journal.state["started"])
@@ -178,6 +178,11 @@ def _work(prepared: Prepared, journal: Journal, out_of_time: threading.Event) ->
             shutil.rmtree(prepared.run.ledger, ignore_errors=True)
         else:
             execution.remove_scratch()
+
+
+def _import_early(prepared: Prepared) -> None:
+    outputs.import_early(prepared.recipe.outputs)
+    early.import_used(prepared.analysis.name)
 
 
 def _hand_over(prepared: Prepared, journal: Journal) -> None:

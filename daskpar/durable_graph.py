@@ -10,6 +10,7 @@ fails when dask changes it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -130,7 +131,16 @@ class Todo:
         taken = [name for name in tasks if name in self.waiting]
         for name in taken:
             del self.waiting[name]
-        return dict(tasks), taken
+        return self._inlined(tasks), taken
+
+    def _inlined(self, tasks: Graph) -> Graph:
+        """Return tasks that load a stored block for one other task as part of that other task.
+
+        As a task of its own it would take a place that the next block could have on the worker.
+        """
+        uses = Counter(need for task in tasks.values() for need in task.dependencies)
+        loads = {node: tasks[node] for node in self.nodes.values() if node in tasks and uses[node] == 1}
+        return {name: task.substitute(loads) for name, task in tasks.items() if name not in loads}
 
     def done(self, target: Any, stored: Stored) -> None:
         """Note that a target is stored: what needs it later loads it."""

@@ -10,13 +10,14 @@ What the recipe says is only guessed here. A wrong guess costs nothing but the t
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -52,6 +53,12 @@ def prepare(recipe: Path, profile: str | Path | None) -> None:
     with exported({**worker_environment(), "PYTHONHASHSEED": HASH_SEED}), _ctrl_c_ignored():
         forkserver.ensure_running()
     _method = "forkserver"
+
+
+def import_used(analysis: str) -> None:
+    """Import in this process what tasks of an analysis import: assembling their partials takes some of it."""
+    with suppress(ImportError):
+        importlib.import_module(USED.format(analysis))
 
 
 @contextmanager

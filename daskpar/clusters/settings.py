@@ -19,6 +19,7 @@ CONFIG: dict[str, Any] = {
     "distributed.comm.timeouts.connect": "30s",
     "distributed.admin.large-graph-warning-threshold": "100MB",
     "distributed.admin.low-level-log-length": 100,  # messages to workers, which hold tasks, are kept so long
+    "distributed.admin.system-monitor.disk": False,  # asks for every device, twice a second, while blocks wait
 }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from daskpar.analysis import load_analysis
 from daskpar.by_hand import Job, Variables
-from daskpar.clusters import Place, opener
+from daskpar.clusters import Place, early, opener
 from daskpar.dataset_store import bands
 from daskpar.execution import Execution
 from daskpar.journal import Journal
@@ -77,6 +77,7 @@ def _run(job: Job, setup: Setup, opened: AbstractContextManager[Client]) -> Vari
     journal = Journal(prepared.run, {**EMPTY_STATE, "name": prepared.run.name})
     execution = Execution(prepared, journal)
     job.clock.phase("startup")
+    early.import_used(prepared.analysis.name)
     with ExitStack() as stack:
         stack.enter_context(journal.kept())
         client = stack.enter_context(opened)
