@@ -154,13 +154,13 @@ def _work(prepared: Prepared, journal: Journal, out_of_time: threading.Event) ->
     profile = prepared.profile
     clock = time.monotonic()
     place = Place(prepared.run.path, journal.update, handed_over=out_of_time.is_set)
+    # While the workers start, this thread waits.
+    importing = threading.Thread(target=_import_early, args=(prepared,), daemon=True)
+    importing.start()
     with opener(profile.kind)(profile, place) as client:
         link = client.dashboard_link if getattr(profile, "dashboard", True) else None
         journal.update(dashboard=link, workers=len(client.scheduler_info()["workers"]))
         journal.event("cluster", seconds=time.monotonic() - clock)
-        # The workers import their kernels now; meanwhile this thread has nothing to do.
-        importing = threading.Thread(target=_import_early, args=(prepared,), daemon=True)
-        importing.start()
         try:
             dataset = execution.run(client)
         except OutOfTime:
