@@ -59,12 +59,15 @@ class BlockWork:
         already.
     per_cpu : bool
         Whether bits depend on the kind of CPU, so that records must carry it.
+    afterwards : callable, optional
+        Called when a block is stored and its arrays are gone.
     """
 
     folder: str
     preview: Callable[[Any], Any] | None = None
     again: Callable[[], bool] | None = None
     per_cpu: bool = False
+    afterwards: Callable[[], None] | None = None
 
     def __call__(self, durable: Durable, *args: Any, **kwargs: Any) -> Receipt:
         """Compute and store one block; return its receipt."""
@@ -76,13 +79,23 @@ class BlockWork:
         partial = as_partial(value, durable.label)
         computed = time.time()
         stored = ledger.store(self.folder, durable.key, partial, cpu_kind() if self.per_cpu else "")
-        return self._receipt(durable, stored, started, self._preview(value), computed - started)
+        preview, held = self._preview(value), memory_bytes()
+        del value, partial
+        if self.afterwards is not None:
+            self.afterwards()
+        return self._receipt(durable, stored, started, preview, computed - started, held)
 
     def _preview(self, partial: Any) -> Any:
         return limited_preview(self.preview, partial) if self.preview is not None else None
 
     def _receipt(
-        self, durable: Durable, stored: ledger.Stored, started: float, preview: Any, seconds: float = 0.0
+        self,
+        durable: Durable,
+        stored: ledger.Stored,
+        started: float,
+        preview: Any,
+        seconds: float = 0.0,
+        held: int = 0,
     ) -> Receipt:
         return Receipt(
             key=durable.key,
@@ -95,7 +108,7 @@ class BlockWork:
             host=socket.gethostname(),
             pid=os.getpid(),
             thread=threading.get_ident(),
-            memory_bytes=memory_bytes(),
+            memory_bytes=held or memory_bytes(),
             preview=preview,
             **({"cpu": stored.cpu} if self.per_cpu else {}),
         )

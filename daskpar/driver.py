@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dask
+
 from daskpar import dataset_store, outputs
 from daskpar.clusters import Place, early, opener
 from daskpar.errors import ClusterError, DaskparError
@@ -168,8 +170,10 @@ def _work(prepared: Prepared, journal: Journal, out_of_time: threading.Event) ->
             raise
         importing.join()
         journal.event("assemble")
-        result_hash = dataset_store.save(dataset, prepared.run.dataset)
-        written = _write_outputs(prepared, result_hash, journal.state["started"])
+        # Here, from the ledger: workers may be gone, or wait for memory.
+        with dask.config.set(scheduler="threads"):
+            result_hash = dataset_store.save(dataset, prepared.run.dataset)
+            written = _write_outputs(prepared, result_hash, journal.state["started"])
         journal.event("done", seconds=time.monotonic() - clock)
         done = {"state": "done", "ended": now(), "error": None, "exit_code": 0, **NO_CLUSTER}
         journal.update(**done, result_hash=result_hash, outputs=list(map(str, written)))

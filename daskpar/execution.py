@@ -24,7 +24,13 @@ from distributed.scheduler import KilledWorker
 
 from daskpar import ledger
 from daskpar.block import BlockWork, limited_preview
-from daskpar.clusters.plugins import CodeFirst, LogsToRun, MarkSecondStarts, started_before
+from daskpar.clusters.plugins import (
+    CodeFirst,
+    LogsToRun,
+    MarkSecondStarts,
+    give_back_memory,
+    started_before,
+)
 from daskpar.clusters.waves import Lost, computed, settle
 from daskpar.durable import Stage
 from daskpar.durable_graph import DurableGraph, durable_graph
@@ -144,7 +150,7 @@ class Execution:
     def _compute(self, graph: DurableGraph, client: Client) -> None:
         """Have the workers compute and store all blocks of a stage that the ledger does not hold."""
         preview, per_cpu = self.prepared.analysis.preview, self.prepared.per_cpu
-        work = BlockWork(str(self.prepared.run.ledger), preview, started_before, per_cpu)
+        work = BlockWork(str(self.prepared.run.ledger), preview, started_before, per_cpu, give_back_memory)
         todo = graph.todo(self.stored, work)
         failures: list[DaskparError] = []
         for batch in computed(client, todo):

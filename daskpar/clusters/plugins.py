@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import sys
@@ -10,6 +11,11 @@ from typing import Any
 from distributed import get_worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from distributed.worker import thread_state
+
+from daskpar.block import memory_bytes
+
+libc = ctypes.CDLL(None)
+SHARE_KEPT = 0.4
 
 
 class CodeFirst(WorkerPlugin):  # type: ignore[misc]
@@ -90,3 +96,18 @@ def started_before() -> bool:
     except (ValueError, AttributeError):
         return False
     return bool(task is not None and (task.annotations or {}).get("started_before"))
+
+
+def give_back_memory() -> None:
+    """Give freed memory back to the system, in a worker that holds much of what it may.
+
+    A worker is judged by what its process holds, and gets no more blocks above a share of its limit. The C
+    library keeps freed memory, so that such a worker would wait for ever.
+    """
+    try:
+        manager = get_worker().memory_manager
+    except ValueError:
+        return
+    limit = getattr(manager, "memory_limit", None)
+    if limit and memory_bytes() > SHARE_KEPT * limit and hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)

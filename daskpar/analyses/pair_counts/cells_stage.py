@@ -126,7 +126,8 @@ def sample_step(points: int) -> int:
 
 def sampled(pieces: Sequence[Piece], step: int) -> Floats:
     """Return some points of every piece."""
-    return np.concatenate([np.empty((0, 3)), *(piece["positions"][::step] for piece in pieces)])
+    # Copies, since a view would keep the whole piece in memory.
+    return np.concatenate([np.empty((0, 3)), *(piece["positions"][::step].copy() for piece in pieces)])
 
 
 def layout_from(
@@ -223,9 +224,8 @@ def count_block(
         return partial(layout, (0, 0), nothing, nothing if two else None, question.binning, question.wanted)
     first, last = map(int, ranges[block])
     buckets = needed_blocks(question, plan, block)
-    own = _gather(one, buckets if question.auto else [block])
-    points = _packed(question, layout, own)
-    others = None if question.auto else _packed(question, layout, _gather(two, buckets))
+    points = _packed(question, layout, _gather(question, one, buckets if question.auto else [block]))
+    others = None if question.auto else _packed(question, layout, _gather(question, two, buckets))
     return partial(layout, (first, last), points, others, question.binning, question.wanted)
 
 
@@ -246,16 +246,20 @@ def _buckets(starts: NDArray[np.int64], near: NDArray[np.int64]) -> list[int]:
     return sorted(wanted)
 
 
-def _gather(pieces: Sequence[Mapping[str, NDArray[Any]]], buckets: Sequence[int]) -> Floats:
+def _gather(
+    question: Question, pieces: Sequence[Mapping[str, NDArray[Any]]], buckets: Sequence[int]
+) -> Floats:
+    """Return the rows of some blocks: positions alone, (n, 3), where nothing else is wanted, else (n, 5)."""
     # The names first: asking a stored piece whether it has an array would read the array.
     held = [set(piece) for piece in pieces]
+    columns = 5 if question.wanted.weights or question.wanted.n_patches else 3
     parts = [
-        piece[name]
+        np.array(piece[name][:, :columns])
         for name in map(str, buckets)
         for piece, names in zip(pieces, held, strict=True)
         if name in names
     ]
-    return np.concatenate([np.empty((0, 5)), *parts])
+    return np.concatenate([np.empty((0, columns)), *parts])
 
 
 def _packed(question: Question, layout: Layout, rows: Floats) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskpar.analyses.pair_counts.cells_stage import Question, extent
+from daskpar.analyses.pair_counts.cells_stage import Question, extent, sampled
 from daskpar.analyses.pair_counts.estimates import Estimation, axes, correlate, counts_needed, variables
 from daskpar.analyses.pair_counts.kernel.binning import Binning
 from daskpar.analyses.pair_counts.kernel.partial import Partial, Wanted, finish, merge
@@ -103,8 +103,7 @@ def find_centres(
         low, high, _ = extent([pieces])
         return {"centres": grid_centres((piece["positions"] for piece in pieces), low, high, grid)}
     step = max(1, sum(len(piece["positions"]) for piece in pieces) // (4 * SAMPLE_PER_PATCH * n_patches))
-    some = np.concatenate([piece["positions"][::step] for piece in pieces])
-    return {"centres": patch_centres(some, n_patches, seed)}
+    return {"centres": patch_centres(sampled(pieces, step), n_patches, seed)}
 
 
 def weigh(piece: Mapping[str, Any], centres: Any, n_patches: int) -> dict[str, NDArray[Any]]:

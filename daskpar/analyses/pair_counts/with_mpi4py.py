@@ -81,7 +81,7 @@ def find_centres(problem: Problem, pieces: Sequence[Any], world: Any) -> Any:
         return grid_of(pieces, problem.patch_grid, world)
     points = world.allreduce(sum(len(piece["positions"]) for piece in pieces))
     step = max(1, points // (4 * SAMPLE_PER_PATCH * problem.n_patches))
-    some = np.concatenate(in_order([piece["positions"][::step] for piece in pieces], world))
+    some = np.concatenate(in_order([stage.sampled([piece], step) for piece in pieces], world))
     return world.bcast(patch_centres(some, problem.n_patches, problem.seed) if world.rank == 0 else None)
 
 
