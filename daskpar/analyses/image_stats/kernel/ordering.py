@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import Array, compiled
+from daskpar.compiled import compiled
+
+from .compiled import Array
 
 #: Pixels to a bin on average, and the bin size from which a bin is worth a general sort.
 FILL, CROWDED = 4, 48
