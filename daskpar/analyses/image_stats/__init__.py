@@ -177,7 +177,7 @@ def warnings(record: ImageStack, options: ImageStatsOptions) -> list[str]:
 # A block of the decoding stage is at most this large, or a frame.
 STAGING_BYTES = 64 << 20
 # Reference costs, seconds a pixel value on one core: reading from the page cache, and the kernels.
-COMBINE_SECONDS, FRAME_SECONDS = 3e-9, 2e-8
+COMBINE_SECONDS, FRAME_SECONDS = 3e-9, 8e-9
 
 
 def cost(record: ImageStack, options: ImageStatsOptions) -> dict[str, Any]:
