@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from daskpar.analyses.image_stats.kernel import frame_statistics
+from daskpar.analyses.image_stats.kernel.frame_statistics import inward
 from daskpar.analyses.image_stats.kernel.ordering import ordered_pixels
 from daskpar.errors import InputError, RecipeError
 
@@ -58,6 +59,25 @@ def test_values_that_are_not_finite():
     image[::3, ::5] = np.nan
     image[1, 1], image[2, 2] = np.inf, -np.inf
     check(image)
+
+
+@pytest.mark.parametrize("dtype", ["f4", ">f4", "f8", "u2"])
+def test_masked_pixels_are_as_those_that_are_not_there(dtype):
+    image = np.clip(sky(seed=2), 0, 30000).astype(dtype)
+    mask = np.random.default_rng(3).random(image.shape) < 0.3
+    found, expected = frame_statistics(image, mask=mask), frame_statistics(image[~mask])
+    assert found["nan_count"] == mask.sum()
+    for key in found.keys() - {"nan_count"}:
+        assert found[key].tobytes() == expected[key].tobytes(), key
+
+
+@pytest.mark.parametrize("bound", [0.1, -0.1, 1.0, 16777217.0, 1e300, -1e300, np.inf, -np.inf, np.nan])
+def test_bounds_part_the_same_pixels_in_their_dtype(bound):
+    near = np.float32(np.clip(bound, -3e38, 3e38))
+    values = np.sort([near, np.nextafter(near, np.float32(-3.4e38)), np.nextafter(near, np.float32(3.4e38))])
+    for towards, side in ((np.inf, "left"), (-np.inf, "right")):
+        found = np.searchsorted(values, inward(bound, towards, values.dtype), side)
+        assert found == np.searchsorted(values.astype(np.float64), bound, side)
 
 
 def test_no_pixels_and_one():

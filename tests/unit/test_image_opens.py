@@ -40,13 +40,31 @@ def folder(tmp_path):
         cards = primary(NAXIS1=SHAPE[2], NAXIS2=SHAPE[1], EXPTIME=10.0)
         write(tmp_path / f"f{i}.fits", cards, rng.normal(500, 5, SHAPE[1:]).astype(">f4"))
         write(tmp_path / f"m{i}.fits", cards, np.zeros(SHAPE[1:], ">f4"))
-    write(tmp_path / "bias.fits", cards, np.ones(SHAPE[1:], ">f4"))
+    for name in ("bias", "flat"):
+        write(tmp_path / f"{name}.fits", cards, np.ones(SHAPE[1:], ">f4"))
     return tmp_path
 
 
 @pytest.mark.parametrize("inputs", [{}, {"mask": "m?.fits"}, {"bias": "bias.fits"}])
 @pytest.mark.parametrize("how", ["direct", "staged", "gzip"])
 def test_opens_are_those_of_the_plan(folder, opens, monkeypatch, how, inputs):
+    planned, seen = opens_planned_and_seen(folder, opens, monkeypatch, how, inputs)
+    assert len(seen) == planned
+
+
+@pytest.mark.parametrize("room", [0, 1 << 20])
+def test_calibration_frames_are_read_once_where_they_fit_in_memory(folder, opens, monkeypatch, room):
+    from daskpar.analyses.image_stats import calibration
+
+    monkeypatch.setattr(calibration, "KEPT_BYTES", room)
+    inputs, options = {"bias": "bias.fits", "flat": "flat.fits"}, ImageStatsOptions(combine=None)
+    planned, seen = opens_planned_and_seen(folder, opens, monkeypatch, "direct", inputs, options)
+    assert len(seen) == planned == SHAPE[0] + 2 * (1 if room else SHAPE[0])
+    assert sum(frame.nbytes for frame in calibration._KEPT.values()) <= room
+
+
+def opens_planned_and_seen(folder, opens, monkeypatch, how, inputs, options=None):
+    """Return how many opens the plan says, and the input files that the analysis opens."""
     from daskpar.analyses.image_stats import partition
     from daskpar.inputs import reading_plan, staging
 
@@ -60,7 +78,7 @@ def test_opens_are_those_of_the_plan(folder, opens, monkeypatch, how, inputs):
     where = Where(folder, lambda files: [str(folder / files)], folder / "scratch")
     given = {"mask": str(folder / inputs["mask"])} if "mask" in inputs else inputs
     record = open_images({"files": "f?.fits*", **given}, where)
-    options = ImageStatsOptions()
+    options = options or ImageStatsOptions()
     planned = cost(record, options)
     assert planned["reading"].startswith("direct" if how == "direct" else "staged")
     opens.clear()
@@ -69,5 +87,4 @@ def test_opens_are_those_of_the_plan(folder, opens, monkeypatch, how, inputs):
     while stage is not None:
         result = stage.collection.compute(scheduler="synchronous")
         stage = stages.send(result)
-    seen = [path for path in opens if ".fits" in path]
-    assert len(seen) == planned["input_opens"]
+    return planned["input_opens"], [path for path in opens if ".fits" in path]

@@ -177,7 +177,7 @@ def warnings(record: ImageStack, options: ImageStatsOptions) -> list[str]:
 # A block of the decoding stage is at most this large, or a frame.
 STAGING_BYTES = 64 << 20
 # Reference costs, seconds a pixel value on one core: reading from the page cache, and the kernels.
-COMBINE_SECONDS, FRAME_SECONDS = 3e-9, 2e-8
+COMBINE_SECONDS, FRAME_SECONDS = 3e-9, 8e-9
 
 
 def cost(record: ImageStack, options: ImageStatsOptions) -> dict[str, Any]:
@@ -193,8 +193,8 @@ def cost(record: ImageStack, options: ImageStatsOptions) -> dict[str, Any]:
     height = bands[0][1] - bands[0][0]
     reading = reading_plan(frames, height)
     combines, stats = options.combine is not None, options.frame_stats is not None
-    # Bias, dark and flat are read with each band, and with each frame.
-    beside, plain = len(getattr(record, "calibration", ())), frames is record
+    calibration, plain = getattr(record, "calibration", {}), frames is record
+    beside = sum(stack.dtype.itemsize for stack in calibration.values())
     wide = 4 if record.dtype.itemsize <= 4 else 8
     pixel = sum(record.plane(name).dtype.itemsize for name in record.planes)
     staged = combines and reading.mode == "staged"
@@ -203,18 +203,40 @@ def cost(record: ImageStack, options: ImageStatsOptions) -> dict[str, Any]:
         "rows": rows,
         "frames": f"{len(record)} of {rows} x {columns} {record.dtype}",
         "reading": f"{reading.mode}: {reading.reason}" if combines else "direct: whole frames",
-        "input_opens": combines * (reading.opens + beside * (reading.bands if plain else len(record)))
-        + stats * len(record) * (1 + beside + (record.mask is not None)),
+        "input_opens": combines * reading.opens
+        + stats * len(record) * (1 + (record.mask is not None))
+        + _calibration_opens(calibration, len(record), combines, stats, reading.bands if plain else 0),
         "kb_a_read": round(reading.kb_a_read if combines else frame * record.dtype.itemsize / 1e3, 1),
         "read_bytes": (combines + stats) * reading.read_bytes,
         "task_memory_bytes": max(
-            combines * 2 * len(record) * height * columns * pixel, stats * frame * 3 * wide, decoding
+            combines * 2 * len(record) * height * columns * pixel,
+            stats * frame * (3 * wide + beside),
+            decoding,
         ),
         "ledger_bytes": combines * frame * (2 * wide + 12)
         + stats * len(record) * 256
         + staged * reading.scratch_bytes,
         "core_seconds": len(record) * frame * (combines * COMBINE_SECONDS + stats * FRAME_SECONDS),
     }
+
+
+def _calibration_opens(
+    calibration: Mapping[str, ImageStack], frames: int, combines: bool, stats: bool, bands: int
+) -> int:
+    """Return how often bias, dark and flat are opened by one process.
+
+    With each of the bands, 0 where whole frames are calibrated; whole ones once, where they fit into what a
+    process keeps, else with each frame.
+    """
+    from daskpar.analyses.image_stats.calibration import kept
+
+    whole = [frames] if stats else []
+    if combines and bands <= 1:
+        whole.append(bands or frames)
+    times = bands if combines and bands > 1 else 0
+    if whole:
+        times += 1 if kept(calibration) else sum(whole)
+    return len(calibration) * times
 
 
 def _build(record: ImageStack, options: ImageStatsOptions) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,14 @@ from daskpar.inputs.image_files import first_five
 from daskpar.inputs.images import ImageStack, read_rows
 
 NAMES = ("bias", "dark", "flat")
+
+#: Most bytes of calibration frames that a process keeps from one frame to the next.
+KEPT_BYTES = 192 << 20
+_KEPT: dict[str, NDArray[Any]] = {}
+_LOCK = Lock()
+
+#: Rows that are calibrated at a time: in float64 they stay in the cache.
+SLAB = 64
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -132,19 +141,54 @@ def calibrated(record: ImageStack, plane: str, values: NDArray[Any], start: int,
     """
     if not isinstance(record, CalibratedStack) or plane == "mask":
         return values
-    known = {
-        name: read_rows(stack, 0, start, stop).astype("f8") for name, stack in record.calibration.items()
-    }
-    flat = known["flat"] / record.level if "flat" in known else None
+    known = {name: _rows(stack, start, stop) for name, stack in record.calibration.items()}
     out = np.empty(values.shape, record.dtype if plane == "data" else values.dtype)
-    for frame in range(len(values)):
-        work = values[frame].astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            if plane == "data" and "bias" in known:
-                work -= known["bias"]
-            if plane == "data" and record.dark is not None:
-                work -= known["dark"] * (record.exposure[frame] / record.dark.exposure[0])
-            if flat is not None:
-                work /= flat if plane == "data" else np.abs(flat)
-            out[frame] = work
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if "flat" in known and record.level != 1.0:
+            known["flat"] = known["flat"] / np.float64(record.level)
+        for frame in range(len(values)):
+            ratio = record.exposure[frame] / record.dark.exposure[0] if record.dark is not None else 1.0
+            for top in range(0, stop - start, SLAB):
+                part = slice(top, top + SLAB)
+                some = {name: rows[part] for name, rows in known.items()}
+                if plane != "data":
+                    some = {"flat": np.absolute(some["flat"], dtype=np.float64)} if "flat" in some else {}
+                out[frame, part] = _formula(values[frame, part], some, ratio)
     return out
+
+
+def _formula(values: NDArray[Any], known: Mapping[str, NDArray[Any]], ratio: float) -> NDArray[np.float64]:
+    """Return (values - bias - ratio * dark) / flat, of what there is, in float64."""
+    work = values.astype(np.float64)
+    if "bias" in known:
+        work -= known["bias"]
+    if "dark" in known:
+        work -= np.multiply(known["dark"], ratio, dtype=np.float64)
+    if "flat" in known:
+        work /= known["flat"]
+    return work
+
+
+def kept(calibration: Mapping[str, ImageStack]) -> bool:
+    """Whether a process keeps these frames, so that it reads each of them once."""
+    sizes = [stack.shape[0] * stack.shape[1] * stack.dtype.itemsize for stack in calibration.values()]
+    return sum(sizes) <= KEPT_BYTES
+
+
+def _rows(stack: ImageStack, start: int, stop: int) -> NDArray[Any]:
+    """Read rows of a calibration frame; of whole frames, those used last stay in memory.
+
+    What is kept is what a record describes: of a file that was written again there is another record.
+    """
+    if (start, stop) != (0, stack.shape[0]):
+        return read_rows(stack, 0, start, stop)
+    key = f"{stack.path(0)} {stack.identity()}"
+    with _LOCK:  # threads that need the same frame wait for the one that reads it
+        values = _KEPT.pop(key, None)
+        if values is None:
+            values = read_rows(stack, 0, start, stop)
+            values.flags.writeable = False
+        _KEPT[key] = values
+        while sum(frame.nbytes for frame in _KEPT.values()) > KEPT_BYTES:
+            del _KEPT[next(iter(_KEPT))]
+    return values

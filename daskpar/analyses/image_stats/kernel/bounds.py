@@ -84,7 +84,7 @@ def scaled(sigma: float, scale: float) -> float:
 @inner
 def winsorized_bounds(tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds) -> None:
     """Multiples of the winsorized standard deviation about the median; see `winsorized`."""
-    winsorized_std(tile, lanes, s, b.mads, b.scratch)
+    winsorized_std(tile, lanes, s, b.mads, b.scratch, b.room)
     for j in range(lanes):
         b.centre[j] = s.pivot[j]
         b.lower[j], b.upper[j] = scaled(rule.sigma_lower, b.mads[j]), scaled(rule.sigma_upper, b.mads[j])

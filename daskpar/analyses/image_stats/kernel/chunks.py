@@ -98,7 +98,8 @@ def combine(
         Called with what `sorted_chunks` yields when a chunk is done, while it is in the cache.
     """
     n, total = frames.words.shape
-    out, bounds, few = new_output(n, total, task.result), new_bounds(), new_few(n, task.work)
+    out, bounds, few = new_output(n, total, task.result), new_bounds(n, task.work), new_few(n, task.work)
+    counts, edges = np.zeros((2, n), np.int64), np.zeros((2, LANES), task.work)
     for chunk, size, start, pixels in sorted_chunks(frames, task.work):
         if task.rule.kind in (NONE, MINMAX):
             if task.rule.kind == MINMAX:
@@ -110,7 +111,7 @@ def combine(
                 settle_chunk(chunk, size, pixels, task.rule)
                 moments_chunk(chunk, size, pixels)
         if task.rule.kind != NONE:
-            count_rejected(chunk, n, size, pixels, out.frame_low, out.frame_high)
+            count_rejected(chunk, n, size, pixels, counts, edges, out.frame_low, out.frame_high)
         end = start + pixels
         finish_chunk(
             chunk,

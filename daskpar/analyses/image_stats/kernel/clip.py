@@ -123,7 +123,7 @@ def clip_chunk(
     On entry the ranks in the state are those of all finite values; on return those used, with their moments.
     """
     wide_vectors()
-    size, waiting, listed = few.tile.size, 0, np.empty(LANES, np.uint32)
+    size, waiting, listed = few.tile.size, 0, few.listed
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = t * LANES, min(LANES, pixels - t * LANES)
         tile, s = chunk.ranked[t * size : (t + 1) * size], tile_state(chunk, at)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from daskpar.compiled import compiled, inner
+from daskpar import compiled as package
 
 __all__ = [
     "GROUP",
@@ -25,6 +26,22 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Compile as `daskpar.compiled.compiled`, without numba's counting of references.
+
+    It counts each time an array is sliced or taken out of a tuple, in atomic operations that were a fifth
+    of all time. Such a function cannot make arrays: its callers bring the room it needs, and hold it.
+    """
+    return package.compiled(_nrt=False)(function)
+
+
+def inner(function: Function) -> Function:
+    """Compile a function that only compiled functions call, as `compiled`."""
+    return package.inner(_nrt=False)(function)
+
 
 #: Pixels in a tile. A tile is a flat array whose row r, the pixels of frame (or rank) r, starts at
 #: r * LANES. The constant is compiled in: the compiler then knows that rows never overlap, and

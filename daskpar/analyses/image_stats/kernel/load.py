@@ -38,27 +38,39 @@ class Frames(NamedTuple):
 
 
 @inner
-def decode_row(words: Array, like: Any, swap: bool, out: Array) -> None:
-    """Turn a row of words into numbers whose bits are read as the type of ``like``."""
-    if swap:
-        for j in range(out.size):
-            out[j] = reinterpret(swap_bytes(words[j]), like)
+def decode_row(words: Array, like: Any, swap: bool, shift: Any, out: Array) -> None:
+    """Turn a row of words into numbers whose bits are read as the type of ``like``, and add the shift."""
+    if shift is None:
+        if swap:
+            for j in range(out.size):
+                out[j] = reinterpret(swap_bytes(words[j]), like)
+        else:
+            for j in range(out.size):
+                out[j] = reinterpret(words[j], like)
     else:
-        for j in range(out.size):
-            out[j] = reinterpret(words[j], like)
+        kind = out.dtype.type
+        if swap:
+            for j in range(out.size):
+                out[j] = kind(reinterpret(swap_bytes(words[j]), like)) + shift
+        else:
+            for j in range(out.size):
+                out[j] = kind(reinterpret(words[j], like)) + shift
 
 
 @compiled
 def decode_chunk(
-    words: Array, like: Any, swap: bool, start: int, pixels: int, size: int, values: Array
+    words: Array, like: Any, swap: bool, shift: Any, start: int, pixels: int, size: int, values: Array
 ) -> None:
-    """Decode pixels from ``start`` of all frames into tiles of ``size`` values."""
+    """Decode pixels from ``start`` of all frames into tiles of ``size`` values.
+
+    The shift, of the type of the tiles, is added; None adds nothing, and is not compiled.
+    """
     wide_vectors()
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = start + t * LANES, min(LANES, pixels - t * LANES)
         for frame in range(words.shape[0]):
             base = t * size + frame * LANES
-            decode_row(words[frame, at : at + lanes], like, swap, values[base : base + lanes])
+            decode_row(words[frame, at : at + lanes], like, swap, shift, values[base : base + lanes])
 
 
 @inner
@@ -111,7 +123,11 @@ def load_chunk(frames: Frames, start: int, pixels: int, size: int, chunk: Chunk)
     chunk : Chunk
         Receives ``values``: NaN or infinite where they must not be used.
     """
-    decode_chunk(frames.words, frames.like, frames.swap, start, pixels, size, chunk.values)
-    if frames.fits != (1.0, 0.0, False, 0.0) or frames.masks.size or frames.affine.size:
-        n = frames.words.shape[0]
-        adjust_chunk(n, frames.fits, frames.masks, frames.affine, start, pixels, size, chunk.values)
+    unscaled, fits, n = (1.0, 0.0, False, 0.0), frames.fits, frames.words.shape[0]
+    shift = None
+    if frames.like.dtype.kind in "iu" and fits[0] == 1.0 and not fits[2]:
+        # Integers without a sign, as FITS has them: no second look at the numbers.
+        shift, fits = chunk.values.dtype.type(fits[1]), unscaled
+    decode_chunk(frames.words, frames.like, frames.swap, shift, start, pixels, size, chunk.values)
+    if fits != unscaled or frames.masks.size or frames.affine.size:
+        adjust_chunk(n, fits, frames.masks, frames.affine, start, pixels, size, chunk.values)

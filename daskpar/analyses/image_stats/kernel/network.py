@@ -138,22 +138,17 @@ def flip4(a: Array, b: Array, c: Array, d: Array) -> None:
 
 
 @inner
-def row(tile: Array, r: int) -> Array:
-    """Row ``r`` of a tile, a view."""
-    return tile[r * LANES : (r + 1) * LANES]
-
-
-@inner
 def merge(tile: Array, base: int, half: int) -> None:
     """Merge two sorted runs of ``half`` rows each that start at row ``base``."""
     top = base + 2 * half - 1
     quarter = half // 2
     for i in range(quarter):
+        a, b, c, d = base + i, base + i + quarter, top - i - quarter, top - i
         flip4(
-            row(tile, base + i),
-            row(tile, base + i + quarter),
-            row(tile, top - i - quarter),
-            row(tile, top - i),
+            tile[a * LANES : (a + 1) * LANES],
+            tile[b * LANES : (b + 1) * LANES],
+            tile[c * LANES : (c + 1) * LANES],
+            tile[d * LANES : (d + 1) * LANES],
         )
 
 
@@ -164,12 +159,18 @@ def clean(tile: Array, base: int, end: int, stride: int) -> None:
         half = stride // 2
         for block in range(base, end, 2 * stride):
             for i in range(block, block + half):
-                clean4(row(tile, i), row(tile, i + half), row(tile, i + stride), row(tile, i + stride + half))
+                b, c, d = i + half, i + stride, i + stride + half
+                clean4(
+                    tile[i * LANES : (i + 1) * LANES],
+                    tile[b * LANES : (b + 1) * LANES],
+                    tile[c * LANES : (c + 1) * LANES],
+                    tile[d * LANES : (d + 1) * LANES],
+                )
         stride //= 4
     if stride == 8:
         for block in range(base, end, 16):
             for i in range(block, block + 8):
-                clean2(row(tile, i), row(tile, i + 8))
+                clean2(tile[i * LANES : (i + 1) * LANES], tile[(i + 8) * LANES : (i + 9) * LANES])
     for block in range(base, end, 8):
         clean8(tile[block * LANES : (block + 8) * LANES])
 

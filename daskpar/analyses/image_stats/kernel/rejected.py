@@ -76,7 +76,9 @@ def count_pixel(
 
 
 @compiled
-def count_rejected(chunk: Chunk, n: int, size: int, pixels: int, low: Array, high: Array) -> None:
+def count_rejected(
+    chunk: Chunk, n: int, size: int, pixels: int, counts: Array, edges: Array, low: Array, high: Array
+) -> None:
     """Add the rejected values of a chunk to the table of frames, without those of pixels marked as unsure.
 
     Parameters
@@ -85,24 +87,25 @@ def count_rejected(chunk: Chunk, n: int, size: int, pixels: int, low: Array, hig
         Values in frame order and sorted, with the ranks used.
     n, size, pixels : int
         Frames, values in a tile, pixels in the chunk.
+    counts, edges : ndarray of int64 (2, n), of the type of the values (2, LANES)
+        Scratch.
     low, high : ndarray of int64, shape (n,)
         Values rejected below and above, of each frame; added to.
     """
-    counts = np.zeros((2, n), np.int64)
-    below, above = np.empty(LANES, chunk.ranked.dtype), np.empty(LANES, chunk.ranked.dtype)
+    below, above = edges[0], edges[1]
     firsts, lasts, totals, unsure = chunk.state.first, chunk.state.last, chunk.total, chunk.unsure
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = t * LANES, min(LANES, pixels - t * LANES)
         values = chunk.values[t * size : (t + 1) * size]
-        edges = rejected_edges(chunk.ranked[t * size : (t + 1) * size], at, lanes, chunk, below, above)
+        gone = rejected_edges(chunk.ranked[t * size : (t + 1) * size], at, lanes, chunk, below, above)
         found = (-1, -1)
-        if edges[2] * CROWDED > lanes:
+        if gone[2] * CROWDED > lanes:
             found = count_tile(values, n, lanes, below, above, counts)
-        if found == edges[:2]:
+        if found == gone[:2]:
             for frame in range(n):
                 low[frame] += counts[0, frame]
                 high[frame] += counts[1, frame]
-        elif edges[2] > 0:
+        elif gone[2] > 0:
             # Few, or some of equal values are used and others not.
             for j in range(lanes):
                 i = at + j

@@ -83,10 +83,12 @@ def clip_integers(numbers: Array, maxiters: int, about_mean: bool, ratio: Array)
 
 @compiled
 def settle_columns(
-    columns: Array, counts: Array, maxiters: int, about_mean: bool, ratio: Array, ranks: Array
+    columns: Array, counts: Array, maxiters: int, about_mean: bool, ratio: Array, numbers: Array, ranks: Array
 ) -> None:
-    """Clip columns in int64; ``ranks`` receives first and end, or -1 where the numbers do not fit."""
-    numbers = np.zeros(columns.shape[1], np.int64)
+    """Clip columns in int64; ``ranks`` receives first and end, or -1 where the numbers do not fit.
+
+    ``numbers``, of int64, is scratch for a column.
+    """
     factor = 1.0
     for i in range(2):
         factor = max(factor, max(float(ratio[i, 0]), float(ratio[i, 1])))
@@ -123,7 +125,8 @@ def settle_chunk(chunk: Chunk, size: int, pixels: int, rule: Rejection) -> None:
     counts, ranks = chunk.total[where], np.full((2, where.size), -1, np.int64)
     ratio = [squared_ratio(rule.sigma_lower), squared_ratio(rule.sigma_upper)]
     if not rule.by_mad and max(map(max, ratio)) < FITS:
-        settle_columns(columns, counts, rule.maxiters, rule.about_mean, np.array(ratio, np.int64), ranks)
+        numbers, squares = np.zeros(columns.shape[1], np.int64), np.array(ratio, np.int64)
+        settle_columns(columns, counts, rule.maxiters, rule.about_mean, squares, numbers, ranks)
     for k in np.flatnonzero(ranks[0] < 0):
         ranks[:, k] = clip_column(columns[k, : counts[k]].tolist(), rule)
     chunk.state.first[where], chunk.state.last[where] = ranks

@@ -19,6 +19,17 @@ class State(NamedTuple):
     sum2: Array
 
 
+class Room(NamedTuple):
+    """Room to winsorize the pixels still going: their values, places, state and estimates."""
+
+    tile: Array
+    places: Array
+    kept: Array
+    state: State
+    reach: Array
+    going: Array
+
+
 class Bounds(NamedTuple):
     """Centre, distances of the bounds from it, and how far rounding may have moved them; a value a pixel."""
 
@@ -28,16 +39,18 @@ class Bounds(NamedTuple):
     doubt: Array
     mads: Array
     scratch: Array
+    room: Room
 
 
 class Few(NamedTuple):
     """The pixels of a chunk that need more work, copied together, as many as a tile holds.
 
-    Where they stood, scratch, sorted values, number of finite values, whether a decision was too close and
-    whether the pixel goes on, state and bounds.
+    Where they stood, scratch twice, sorted values, number of finite values, whether a decision was too
+    close and whether the pixel goes on, state and bounds.
     """
 
     pixels: Array
+    listed: Array
     kept: Array
     tile: Array
     total: Array
@@ -67,17 +80,23 @@ def new_state(pixels: int) -> State:
     return State(ranks[0], ranks[1], sums[0], sums[1], sums[2])
 
 
-def new_bounds() -> Bounds:
-    """Return the bounds of a tile, unset."""
-    return Bounds(*np.zeros((6, LANES)))
+def new_bounds(n: int, dtype: np.dtype[Any]) -> Bounds:
+    """Return the bounds of a tile of ``n`` frames, unset."""
+    reach, going = np.zeros((2, LANES))
+    places, kept = np.zeros(LANES, np.int64), np.zeros(LANES, np.uint32)
+    room = Room(np.empty(padded_rows(n) * LANES, dtype), places, kept, new_state(LANES), reach, going)
+    centre, lower, upper, doubt, mads, scratch = np.zeros((6, LANES))
+    return Bounds(centre, lower, upper, doubt, mads, scratch, room)
 
 
 def new_few(n: int, dtype: np.dtype[Any]) -> Few:
     """Return room for a tile of pixels of ``n`` frames."""
     flags = np.zeros((2, LANES), np.bool_)
     tile = np.full(padded_rows(n) * LANES, np.inf, dtype)
-    pixels, kept, total = np.zeros(LANES, np.int64), np.zeros(LANES, np.uint32), np.zeros(LANES, np.int32)
-    return Few(pixels, kept, tile, total, flags[0], flags[1], new_state(LANES), new_bounds())
+    pixels, total = np.zeros(LANES, np.int64), np.zeros(LANES, np.int32)
+    listed, kept = np.zeros((2, LANES), np.uint32)
+    bounds = new_bounds(n, dtype)
+    return Few(pixels, listed, kept, tile, total, flags[0], flags[1], new_state(LANES), bounds)
 
 
 def new_chunk(n: int, pixels: int, dtype: np.dtype[Any]) -> Chunk:

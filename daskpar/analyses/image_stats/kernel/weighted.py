@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .chunks import Output, Task, combine
-from .compiled import LANES, Array, compiled, inner, reinterpret, whole_vectors, wide_vectors
+from .compiled import LANES, Array, compiled, inner, padded_rows, reinterpret, whole_vectors, wide_vectors
 from .finish import MEDIAN, MEDIAN_FACTOR, SUM
 from .load import Frames
 from .network import sort_tile
@@ -46,6 +46,26 @@ class Sums(NamedTuple):
     first: Array
     last: Array
     pivot: Array
+
+
+class Room(NamedTuple):
+    """Room to weigh a tile: values with tags, unsorted and sorted, doubts, tags, sums; pairs of a pixel."""
+
+    keys: Array
+    ordered: Array
+    amiss: Array
+    tags: Array
+    sums: Sums
+    placed: Array
+    pairs: Array
+
+
+def new_room(n: int) -> Room:
+    """Return room for the tiles of ``n`` frames."""
+    keys, ordered = np.full((2, padded_rows(n) * LANES), np.inf)
+    amiss, tags = np.zeros(LANES, np.bool_), np.zeros(LANES, np.int64)
+    sums = Sums(*np.zeros((8, LANES)))
+    return Room(keys, ordered, amiss, tags, sums, np.zeros(n, np.int64), np.zeros((2, n)))
 
 
 def table(numbers: Array, order: Array) -> Table:
@@ -176,11 +196,12 @@ def insert(pairs: Array, first: int, k: int, weight: float, error: float) -> Non
 @inner
 def one_pixel(
     values: Array, ranked: Array, j: int, i: int, count: int, first: int, last: int, order: Array, w: Table,
-    e: Table | None, sums: Sums,
+    e: Table | None, room: Room,
 ) -> None:  # fmt: skip
     """Store the sums of pixel ``i``, in lane ``j``, from pairs in order."""
+    sums, placed, pairs = room.sums, room.placed, room.pairs
     pivot = sums.pivot[j]
-    placed, pairs = np.zeros(order.size, np.int64), np.empty((2, order.size))
+    placed[:] = 0
     for tag in range(order.size):
         x = values[order[tag] * LANES + j]
         if x < np.inf:
@@ -227,13 +248,12 @@ def begin(ranked: Array, first: Array, last: Array, s: Sums) -> tuple[int, int]:
 @compiled
 def weigh_chunk(
     chunk: Chunk, n: int, size: int, start: int, order: Array, w: Table, e: Table | None, method: int,
-    combined: Array, propagated: Array,
+    room: Room, combined: Array, propagated: Array,
 ) -> None:  # fmt: skip
     """Combine pixels from ``start`` with weights; see `weigh`."""
     wide_vectors()
-    keys, ordered, amiss = np.full(size, np.inf), np.full(size, np.inf), np.zeros(LANES, np.bool_)
-    x, tags, mask = np.zeros((8, LANES)), np.zeros(LANES, np.int64), size // LANES - 1
-    sums = Sums(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7])
+    keys, ordered, amiss, tags, sums = room.keys, room.ordered, room.amiss, room.tags, room.sums
+    mask = size // LANES - 1
     wide, ties = chunk.values.itemsize > 4, each_pixel(w) or each_pixel(e)
     for at in range(0, combined.size, LANES):
         lanes, t = min(LANES, combined.size - at), at // LANES
@@ -252,7 +272,7 @@ def weigh_chunk(
         for j in range(lanes):
             if amiss[j]:
                 i, count = start + at + j, chunk.total[at + j]
-                one_pixel(values, ranked, j, i, count, first[j], last[j], order, w, e, sums)
+                one_pixel(values, ranked, j, i, count, first[j], last[j], order, w, e, room)
         end = at + lanes
         finish(method, first, last, sums, combined[at:end], propagated[at:end])
 
@@ -291,9 +311,11 @@ def weigh(
     tables = table(w, order), None if errors is None else table(e, order)
     combined, propagated = np.full(pixels, np.nan, task.result), np.full(pixels, np.nan, task.result)
 
+    room = new_room(n)
+
     def weigh_sorted(chunk: Chunk, size: int, start: int, count: int) -> None:
         to = combined[start : start + count], propagated[start : start + count]
-        weigh_chunk(chunk, n, size, start, order, *tables, task.method, *to)
+        weigh_chunk(chunk, n, size, start, order, *tables, task.method, room, *to)
 
     out = combine(frames, task, weigh_sorted)
     if weights is not None:
