@@ -13,8 +13,8 @@ from daskpar.errors import ClusterError
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(200)]
 
 SMALL = {
-    "image_stats": ["inputs.synthetic.shape=[501, 83]", "inputs.synthetic.stars=30"],
-    "pair_counts_box": ["inputs.synthetic.n_points=20000", "inputs.synthetic.n_clusters=400"],
+    "image_stats": ["inputs.synthetic.shape=[1024, 256]", "inputs.synthetic.stars=100"],
+    "pair_counts_box": ["inputs.synthetic.n_points=60000", "inputs.synthetic.n_clusters=1200"],
     "monte_carlo_pi": ["options.target_error=0.001"],
 }
 
