@@ -111,7 +111,8 @@ def ratio_sentence(ratio: Ratio, cores: int | None = None) -> str:
     """Return what a ratio of times says, and whether it says anything."""
     crowded = ", more than there are cores," if cores is not None and ratio.workers > cores else ""
     with_workers = f"with {ratio.workers} worker{'s' * (ratio.workers > 1)}{crowded}"
-    interval = f"{ratio.ratio:.2f} (95 %: {ratio.low:.2f} to {ratio.high:.2f}, {ratio.repeats} rounds)"
+    bounds = f"95 %: {ratio.low:.2f} to {ratio.high:.2f}, {ratio.repeats} rounds"
+    interval = f"{ratio.ratio:.2f} ({bounds if ratio.repeats > 1 else 'one round'})"
     if not ratio.significant:
         few = " with so few rounds" if ratio.repeats < 5 else ""
         return (
