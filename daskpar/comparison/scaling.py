@@ -153,9 +153,10 @@ def advice(reached: Sequence[Point], fitted: Sequence[Fit], share: float = SHARE
     if law is None:
         good = [point.workers for point in usable if (point.efficiency or 0.0) >= share]
         best = max(good, default=1)
-        known = "that was the largest count measured" if best == most else "larger counts do not"
-        kept = f"keep{'s' * (best == 1)} at least {share:.0%} of a worker each"
-        text = f"{name}: {best} worker{'s' * (best > 1)} {kept}; {known}"
+        known = "; that was the largest count measured" if best == most else ""
+        text = f"{name}: up to {best} worker{'s' * (best > 1)} at an efficiency of {share:.0%} or more{known}"
+        if not good:
+            text = f"{name}: no number of workers that was measured has an efficiency of {share:.0%}"
         return Advice(name, best, best, best, share, text)
     best = last_worthwhile(law, share)
     drawn = sorted(last_worthwhile(Fit(**{**vars(law), "parameters": one}), share) for one in law.draws())

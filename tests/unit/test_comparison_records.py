@@ -79,6 +79,13 @@ def test_what_is_wrong_once_has_no_times(data):
     assert "FAILED: mpi4py gave no result" in said
 
 
+def test_the_conclusion_begins_with_the_fastest_rival(data):
+    assert data["conclusion"][1] == (
+        "With 2 workers, dask took 1.06 times as long as the fastest other version, multiprocessing "
+        "(95 %: 1.06 to 1.06)."
+    )
+
+
 def test_one_round_has_no_interval(data):
     alone = {**data, "rounds_done": 1}
     assert np.isnan([row["low"] for row in rows(alone)]).all()
