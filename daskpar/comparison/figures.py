@@ -27,8 +27,12 @@ def layout(data: Mapping[str, Any]) -> Any:
     data : mapping
         ``comparison.json``.
     """
-    shown = [times(data), speedup(data), efficiency(data), phases(data), blocks(data), stream(data)]
-    return gridplot([one for one in shown if one is not None], ncols=2, toolbar_location=None)
+    made = [times(data), speedup(data), efficiency(data), phases(data), blocks(data), stream(data)]
+    shown = [one for one in made if one is not None]
+    for plot in shown:
+        if plot.legend:
+            plot.add_layout(plot.legend[0], "right")  # where it hides no mark
+    return gridplot(shown, ncols=2, toolbar_location=None)
 
 
 def colours(data: Mapping[str, Any]) -> dict[str, str]:
@@ -88,7 +92,6 @@ def speedup(data: Mapping[str, Any]) -> Any:
             law = LAWS[fit["law"]][0](n, *list(fit["parameters"].values())[1:])
             start = base[fit["version"]]["seconds"] * base[fit["version"]]["speedup"]
             plot.line(n, law * start / fit["parameters"]["seconds"], color=colours(data)[fit["version"]])
-    plot.legend.location = "top_left"
     return plot
 
 
@@ -109,15 +112,15 @@ def phases(data: Mapping[str, Any]) -> Any:
     """Return where the time goes: a bar for each version and number of workers."""
     if not data["phases"]:
         return None
-    factors = [(one["version"], str(one["workers"])) for one in data["phases"]]
+    factors = [f"{one['version']} {one['workers']}" for one in data["phases"]]
     source = {"cell": factors, **{name: [one[name] for one in data["phases"]] for name in PHASES}}
     bars: Any = FactorRange
-    plot = _figure(title="Phases (median seconds)", y_range=bars(*factors[::-1]))
+    plot = _figure(title="Phases by version and workers (medians)", y_range=bars(*factors[::-1]))
     plot.hbar_stack(
         list(PHASES), y="cell", height=0.8, color=Colorblind8[: len(PHASES)], source=source,
-        legend_label=list(PHASES),
+        legend_label=["start-up", *PHASES[1:]],
     )  # fmt: skip
-    plot.legend.location = "bottom_right"
+    plot.height = max(plot.height, 22 * len(factors) + 60)
     plot.xaxis.axis_label = "seconds"
     return plot
 

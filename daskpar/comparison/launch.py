@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shlex
 import shutil
 import signal
@@ -128,7 +129,8 @@ class Launcher:
             said = list(dict.fromkeys(line for line in text.splitlines() if line.startswith("error: ")))
             if said:  # by each rank
                 raise ClusterError(f"{version.name} does not do this: {' '.join(said)}", "compare without it")
-            raise ClusterError(f"{version.name} failed with exit code {code}: {text}", "see its log")
+            words = _last_words(text)
+            raise ClusterError(f"{version.name} failed with exit code {code}: {words}", "see its log")
         return _measured(json.loads(path.read_text()), folder, peak[0] or None)
 
     def _prefix(self, version: Version, workers: int) -> list[str]:
@@ -147,6 +149,12 @@ class Launcher:
             "NUMBA_CACHE_DIR": str(numba_cache_dir()),
             "PYTHONPATH": os.pathsep.join([*self.path, *before]),
         }
+
+
+def _last_words(text: str) -> str:
+    """Return the exception at the end of what a process printed, or its last line."""
+    raised = re.findall(r"^.*?\b((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)$", text, re.MULTILINE)
+    return str((raised or text.splitlines() or ["it said nothing"])[-1])
 
 
 def _measured(found: dict[str, Any], folder: Path, peak: int | None) -> Measured:
@@ -211,9 +219,12 @@ def _process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process in a session of its own; at the end nothing of its tree is left."""
     with open(folder / "stdout.txt", "wb") as out, open(folder / "stderr.txt", "wb") as err:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=out, stderr=err, env=environment, start_new_session=True
-        )
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": out, "stderr": err}
+        try:
+            process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
+        except OSError as error:
+            todo = "check DASKPAR_MPIEXEC or the profile's launcher"
+            raise ClusterError(f"{command[0]} does not start: {error.strerror}", todo) from error
         try:
             yield process
         finally:

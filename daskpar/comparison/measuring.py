@@ -49,6 +49,7 @@ def measure(wanted: Request, folder: Path, say: Callable[[str], None]) -> None:
     launchers.setdefault(1, launchers[wanted.workers[0]])  # for a serial version
     chosen = wanted.chosen()
     described = _described(first, chosen, wanted)
+    say(f"measuring for {folder.name}")
     work = _Work(folder, chosen, list(wanted.workers), launchers, wanted.weak, described, say)
     for size, recipe in wanted.sized().items():
         scratch = folder / "scratch" / "all"
@@ -102,6 +103,11 @@ def _allocation() -> str:
     return f"Slurm job {job} on {nodes}" if job else ""
 
 
+def _why(error: BaseException) -> str:
+    known = {KeyboardInterrupt: "interrupted", SystemExit: "terminated"}
+    return known.get(type(error)) or str(error) or type(error).__name__
+
+
 @dataclass
 class _Work:
     """A comparison while it is made."""
@@ -129,12 +135,13 @@ class _Work:
                     break
             self._sweep(repeats)
         except BaseException as error:
-            self.described["error"] = str(error) or type(error).__name__
+            self.described["error"] = _why(error)
             self._write("failed")
             raise
+        finally:
+            shutil.rmtree(self.folder / "results", ignore_errors=True)
+            shutil.rmtree(self.folder / "scratch", ignore_errors=True)
         self._write("done")
-        shutil.rmtree(self.folder / "results", ignore_errors=True)
-        shutil.rmtree(self.folder / "scratch", ignore_errors=True)
 
     def _cells(self) -> list[Cell]:
         """Return what is measured; a serial version has one worker whatever is asked for."""

@@ -15,12 +15,21 @@ from daskpar.errors import UsageError
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse; font-size: 13px; margin: 1em 0 }
-th, td { padding: 3px 9px; border-bottom: 1px solid #ddd; text-align: right }
+th, td { padding: 3px 7px; border-bottom: 1px solid #ddd; text-align: right }
+td { white-space: nowrap }
+td.long { white-space: normal; text-align: left; overflow-wrap: anywhere }
+li:first-child, li:nth-child(2) { font-weight: bold }
 th:first-child, td:first-child { text-align: left }
 tr.wrong td { background: #b00020; color: white; font-weight: bold }
 li.wrong { color: #b00020; font-weight: bold }
 pre { background: #f6f6f6; padding: 1em; overflow-x: auto }
 """
+
+LONG = 40  # characters of a cell that may be broken into lines
+CAPTION = (
+    "<p><i>Work</i> is from the first block to the last partial merged. Marks are hollow where there were "
+    "more workers than physical cores: these are left out of laws and advice.</p>"
+)
 
 
 def write_report(folder: Path, path: str | Path | None = None) -> Path:
@@ -72,6 +81,7 @@ def html(data: Mapping[str, Any]) -> str:
             _agreement(data),
             "<h2>How long did they take?</h2>",
             _main_table(data),
+            CAPTION if figures else "",
             figures,
             *_laws(data),
             "<h2>On what?</h2>",
@@ -98,7 +108,8 @@ def _head(data: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _said(data: Mapping[str, Any]) -> Iterable[str]:
-    yield f"<p>{escape(data['analysis'])}, {escape(data['created'])}, {data['rounds_done']} rounds"
+    when = str(data["created"])[:16].replace("T", " ")
+    yield f"<p>{escape(data['analysis'])}, {escape(when)} UTC, {data['rounds_done']} rounds"
     yield (", the problem growing with the workers" if data["weak"] else "") + "</p>"
     if data["state"] != "done":
         why = f": {escape(data['error'])}" if data.get("error") else ""
@@ -195,5 +206,10 @@ def _table(head: Sequence[str], rows: Sequence[tuple[bool, Sequence[Any]]]) -> s
     lines = ["<table><tr>" + "".join(f"<th>{escape(str(cell))}</th>" for cell in head) + "</tr>"]
     for wrong, cells in rows:
         mark = ' class="wrong"' if wrong else ""
-        lines.append(f"<tr{mark}>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
+        lines.append(f"<tr{mark}>" + "".join(map(_cell, cells)) + "</tr>")
     return "\n".join([*lines, "</table>"])
+
+
+def _cell(value: Any) -> str:
+    text = escape(str(value))
+    return f'<td class="long">{text}</td>' if len(text) > LONG else f"<td>{text}</td>"

@@ -145,15 +145,18 @@ def advice(reached: Sequence[Point], fitted: Sequence[Fit], share: float = SHARE
         Efficiency below which a worker is not worth having.
     """
     usable = [point for point in reached if not point.oversubscribed and point.efficiency is not None]
-    if not usable:
+    most = max((point.workers for point in usable), default=1)
+    if most == 1:
         return None
-    name, most = usable[0].version, max(point.workers for point in usable)
+    name = usable[0].version
     law = next((one for one in fitted if one.chosen), None)
     if law is None:
         good = [point.workers for point in usable if (point.efficiency or 0.0) >= share]
         best = max(good, default=1)
-        more = " or more: that was the largest count measured" if best == most else ""
-        text = f"{name}: {best} worker{'s' * (best > 1)}{more}, at an efficiency of {share:.0%}"
+        known = "; that was the largest count measured" if best == most else ""
+        text = f"{name}: up to {best} worker{'s' * (best > 1)} at an efficiency of {share:.0%} or more{known}"
+        if not good:
+            text = f"{name}: no number of workers that was measured has an efficiency of {share:.0%}"
         return Advice(name, best, best, best, share, text)
     best = last_worthwhile(law, share)
     drawn = sorted(last_worthwhile(Fit(**{**vars(law), "parameters": one}), share) for one in law.draws())

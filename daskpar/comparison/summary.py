@@ -85,7 +85,8 @@ def phases(timings: Sequence[Timing]) -> list[dict[str, Any]]:
 def conclusion(described: Mapping[str, Any], timings: Sequence[Timing], ratios: Sequence[Ratio]) -> list[str]:
     """Return what the comparison says, in sentences."""
     cores = int(described.get("physical_cores") or physical_cores())
-    said = [_agreement_sentence(described), *(ratio_sentence(one, cores) for one in ratios)]
+    said = [_agreement_sentence(described), _headline(timings, ratios, cores)]
+    said += [ratio_sentence(one, cores) for one in sorted(ratios, key=lambda one: one.workers)]
     rest = [*_lock_sentences(timings), *_bound_sentences(timings), *sweep_sentences(described.get("sweep"))]
     return [*filter(None, said), *rest]
 
@@ -107,11 +108,28 @@ def _agreement_sentence(described: Mapping[str, Any]) -> str:
     return "All versions gave the same result, bit for bit."
 
 
+def _headline(timings: Sequence[Timing], ratios: Sequence[Ratio], cores: int) -> str:
+    """Say what the first version costs beside the fastest other one, where each worker has a core."""
+    most = max((one.workers for one in ratios if one.workers <= cores and one.base != "serial"), default=0)
+    rivals = [one for one in ratios if one.workers == most and one.base != "serial"]
+    if len(rivals) < 2:
+        return ""  # the only ratio says it
+    fastest = min(rivals, key=lambda one: _medians(timings, one.base)[most])
+    verdict = f"95 %: {fastest.low:.2f} to {fastest.high:.2f}"
+    if not fastest.significant:
+        verdict = f"not significant, {verdict}" if fastest.repeats > 1 else "one round, not significant"
+    return (
+        f"With {most} worker{'s' * (most > 1)}, {fastest.version} took {fastest.ratio:.2f} times as long as "
+        f"the fastest other version, {fastest.base} ({verdict})."
+    )
+
+
 def ratio_sentence(ratio: Ratio, cores: int | None = None) -> str:
     """Return what a ratio of times says, and whether it says anything."""
-    crowded = ", more than there are cores," if cores is not None and ratio.workers > cores else ""
+    crowded = " (more than there are cores)" if cores is not None and ratio.workers > cores else ""
     with_workers = f"with {ratio.workers} worker{'s' * (ratio.workers > 1)}{crowded}"
-    interval = f"{ratio.ratio:.2f} (95 %: {ratio.low:.2f} to {ratio.high:.2f}, {ratio.repeats} rounds)"
+    bounds = f"95 %: {ratio.low:.2f} to {ratio.high:.2f}, {ratio.repeats} rounds"
+    interval = f"{ratio.ratio:.2f} ({bounds if ratio.repeats > 1 else 'one round'})"
     if not ratio.significant:
         few = " with so few rounds" if ratio.repeats < 5 else ""
         return (

@@ -35,6 +35,7 @@ def rows(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     data : mapping
         ``comparison.json``.
     """
+    several = data["rounds_done"] > 1  # one time has no interval
     lines = {one["name"]: one["lines"] for one in data["versions"]}
     points = _by_cell(data["scaling"])
     phases = _by_cell(data["phases"])
@@ -52,7 +53,8 @@ def rows(data: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "lines": lines.get(cell[0], 0),
                 "workers": cell[1],
                 "cores": phase.get("cores_occupied", cell[1]),
-                **{name: _number(point.get(name)) for name in ("seconds", "low", "high")},
+                "seconds": _number(point.get("seconds")),
+                **{name: _number(point.get(name) if several else None) for name in ("low", "high")},
                 **{name: _number(point.get(name)) for name in ("speedup", "efficiency")},
                 "ratio": _number(ratio.get("ratio")),
                 "significant": "yes" if ratio.get("significant") else "no" if ratio else "",

@@ -46,6 +46,8 @@ def chosen_versions(
         if not target and name not in known:
             close = difflib.get_close_matches(name, known, 1)
             todo = f"did you mean {close[0]!r}?" if close else f"choose among {', '.join(known)}"
+            if not analysis.by_hand:
+                todo = "none is written by hand yet: --versions dask,mine=module:function --allow-code"
             raise UsageError(f"{analysis.name} has no version {name!r}", todo, key="--versions")
         found.append(Version(own, target or known[name]))
     if not found or len({version.name for version in found}) < len(found):

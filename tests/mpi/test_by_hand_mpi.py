@@ -1,5 +1,7 @@
 """Versions with mpi4py under a real mpiexec: the bits of the dask version, on any number of ranks."""
 
+import re
+
 import numpy as np
 import pytest
 from by_hand_problems import (
@@ -13,11 +15,13 @@ from by_hand_problems import (
     write_small,
 )
 
+import daskpar
 from daskpar.analysis import load_code
 from daskpar.by_hand import Job
 from daskpar.comparison.launch import Launcher, Version, mpi_command
 from daskpar.dataset_store import result_hash
 from daskpar.errors import ClusterError
+from daskpar.recipe import Recipe
 
 pytestmark = pytest.mark.mpi
 
@@ -97,6 +101,23 @@ def test_a_skipped_boundary_exchange_is_caught(tmp_path, package):
     right = dask_result(problem)["npairs"].values
     assert np.all(found.result["npairs"].values <= right)
     assert found.result["npairs"].values.sum() < right.sum()
+
+
+def test_a_comparison_shows_no_time_of_it(package, runs):
+    recipe = package / "pairs.yaml"
+    recipe.write_text(Recipe.from_data({"name": "pairs", **PROBLEMS["pair_counts"]}).dump())
+    versions = ["whole=small_pair_counts.with_mpi4py:run", "skipped=mutant.with_mpi4py:run"]
+    found = daskpar.compare(recipe, versions, [3], repeats=1, allow_code=True, time_limit=120)
+    right, wrong = found.data["agreement"]
+    assert (right["version"], right["agrees"]) == ("whole", True)
+    assert (wrong["version"], wrong["agrees"]) == ("skipped", False)
+    assert any(re.match(r"npairs \([1-8] of 8 values\)", what) for what in wrong["differs"])
+    assert [(one.version, one.warmup, one.seconds is None) for one in found.timings] == [
+        ("whole", True, False),
+        ("skipped", True, True),
+        ("whole", False, False),
+    ]
+    assert found.conclusion[0].startswith("WRONG: skipped did not give the result of whole")
 
 
 def test_an_exception_on_one_rank_ends_the_job_with_its_text(tmp_path, package):

@@ -10,11 +10,11 @@ from daskpar.comparison.launch import mpi_command
 from daskpar.comparison.result import Comparison
 from daskpar.errors import ClusterError
 
-pytestmark = [pytest.mark.mpi, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.mpi, pytest.mark.timeout(400)]
 
 SMALL = {
-    "image_stats": ["inputs.synthetic.shape=[501, 83]", "inputs.synthetic.stars=30"],
-    "pair_counts_box": ["inputs.synthetic.n_points=20000", "inputs.synthetic.n_clusters=400"],
+    "image_stats": ["inputs.synthetic.shape=[1024, 256]", "inputs.synthetic.stars=100"],
+    "pair_counts_box": ["inputs.synthetic.n_points=60000", "inputs.synthetic.n_clusters=1200"],
     "monte_carlo_pi": ["options.target_error=0.001"],
 }
 
@@ -37,7 +37,7 @@ def test_the_report_of_each_recipe(cli, tmp_path, runs, name):
     versions = ["dask", "multiprocessing", "mpi4py", *more]
     arguments = ["--versions", ",".join(versions), "--workers", "2", "--repeats", "1", "--json"]
     changes = [word for setting in SMALL[name] for word in ("--set", setting)]
-    done = cli("compare", ROOT / "recipes" / f"{name}.yaml", *arguments, *changes)
+    done = cli("compare", ROOT / "recipes" / f"{name}.yaml", *arguments, *changes, timeout=300)
     assert done.code == 0, done.stderr
     found = json.loads(done.stdout)
     agreement = {one["version"]: one for one in found["agreement"]}

@@ -3,7 +3,7 @@
 import pytest
 from site_of import Site
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
 
 
 def test_all_versions_share_one_job(slurm, tmp_path):

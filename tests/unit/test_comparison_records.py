@@ -67,6 +67,32 @@ def test_what_is_wrong_does_not_count():
     assert counted([wrong, warm, timing("dask", 1.0)]) == [timing("dask", 1.0)]
 
 
+def test_what_is_wrong_once_has_no_times(data):
+    good = rounds("dask", [1.0, 1.0, 1.0]) + rounds("threads", [1.0], 2)
+    changed = dataclasses.replace(timing("threads", 1.0, repeat=2), agrees=False)
+    failed = dataclasses.replace(timing("bad", 1.0, repeat=2), seconds=None, agrees=False)
+    unsteady = [timing("threads", 1.0), changed, timing("bad", 1.0), failed]
+    assert counted([*good, *unsteady]) == good
+    gave_none = {**DESCRIBED["agreement"][0], "version": "mpi4py", "agrees": False, "result_hash": ""}
+    said = conclusion({**DESCRIBED, "agreement": [*DESCRIBED["agreement"], gave_none]}, [], [])[0]
+    assert said.startswith("WRONG: bad did not give")
+    assert "FAILED: mpi4py gave no result" in said
+
+
+def test_the_conclusion_begins_with_the_fastest_rival(data):
+    assert data["conclusion"][1] == (
+        "With 2 workers, dask took 1.06 times as long as the fastest other version, multiprocessing "
+        "(95 %: 1.06 to 1.06)."
+    )
+
+
+def test_one_round_has_no_interval(data):
+    alone = {**data, "rounds_done": 1}
+    assert np.isnan([row["low"] for row in rows(alone)]).all()
+    assert "(one round)" in ratio_sentence(Ratio("dask", "mpi4py", 2, 0.95, 0.95, 0.95, 1))
+    assert "more than there are cores" in ratio_sentence(Ratio("dask", "mpi4py", 2, 0.9, 0.8, 0.95, 9), 1)
+
+
 def test_a_clock_is_always_in_one_phase(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("daskpar.by_hand.time.monotonic", lambda: now[0])
@@ -150,6 +176,9 @@ DESCRIBED = {
     "machine": {"cpu": "a <fast> one", "cores": 4, "system": "Linux", "fingerprint": "here",
                 "versions": {"numpy": "2"}, "threads": {"OMP_NUM_THREADS": "1"}},
     "blocks": {"seconds": [0.1, 0.2], "total_seconds": [0.1, 0.3], "bytes": [1, 2], "stage": ["a", "a"]},
+    "stream": {"workers": 2, "total_seconds": [0.1, 0.3], "stage": ["a", "b"], "started": [0.0, 0.1],
+               "lane": [0, 1]},
+    "mpi": "MPICH 5", "error": "",
 }  # fmt: skip
 
 
@@ -214,6 +243,8 @@ def test_the_report_needs_no_network(data, tmp_path):
     (tmp_path / "comparison.json").write_text(json.dumps(data))
     text = write_report(tmp_path).read_text()
     assert "a &lt;fast&gt; one" in text
+    assert "Task stream of dask with 2" in text
+    assert "MPICH 5" in text
     assert "name: &lt;b&gt;" in text
     assert 'class="wrong"' in text
     assert "not significant" in text or "slower" in text
