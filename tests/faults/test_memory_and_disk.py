@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 
 import pytest
 import yaml
@@ -42,25 +41,6 @@ def write(tmp_path, count):
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
 
     return one
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """Return a function that mounts a file system of so many kB."""
-    mounted = []
-
-    def mount(name, size):
-        folder = tmp_path / name
-        folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(folder)]
-        if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("only root can mount a small disk")
-        mounted.append(folder)
-        return folder
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def stored(runs):
