@@ -16,6 +16,7 @@ from conftest import ROOT, environment
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
+
 def test_nothing_stays_behind(tmp_path):
     (tmp_path / "tmp").mkdir()
     done = subprocess.run(

@@ -54,7 +54,7 @@ def check(name, seen, code, place, figures, limit):
     """Compare how a command ended with how it should; CPU time, for the machine may do other things, too."""
     assert seen[0] == code, f"{name}: code {seen[0]}: {seen[1]}"
     assert "Traceback" not in seen[1], name
-    assert re.search(place, seen[1]), f"{name}: {seen[1]}"
+    assert re.search(place, seen[1], re.MULTILINE), f"{name}: {seen[1]}"
     assert figures["cpu"] <= limit, f"{name}: {figures}"
 
 
