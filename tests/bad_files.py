@@ -177,6 +177,7 @@ SCAN = {
     "data cut to nothing": (cut(2880), r"\[0\]: the data are cut off: 96 bytes by the header, 0 in the file"),
     "data cut in a row": (cut(2880 + 95), "96 bytes by the header, 95 in the file"),
     "only a table": (ext("BINTABLE", BITPIX=8, NAXIS1=24, EXTNAME="CAT"), "0 empty, 1 CAT,1 BINTABLE 24 x 4"),
+    "extension of no known kind": (ext("IMaGE"), "no HDU holds an image"),
     "ASCII table": (ext("TABLE", BITPIX=8, NAXIS1=24), "1 TABLE 24 x 4"),
     "extension without BITPIX": (ext(BITPIX=None), r"bad.fits\[1\] BITPIX: BITPIX is missing"),
     "extension with NAXIS1 negative": (ext(NAXIS1=-1), r"bad.fits\[1\] NAXIS1: NAXIS1 = -1"),

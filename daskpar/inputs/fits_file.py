@@ -106,7 +106,7 @@ def _describe(number: int, start: int, header: Header) -> Hdu:
 
 
 def _kind(header: Header, size: int) -> str:
-    extension = str(header.get("XTENSION") or "IMAGE").upper()
+    extension = str(header.get("XTENSION") or "IMAGE")  # in capitals, as FITS says
     if header.get("ZIMAGE") is True and extension in ("BINTABLE", "A3DTABLE"):
         return "tiled"
     if extension not in ("IMAGE", "IUEIMAGE"):
