@@ -1,23 +1,29 @@
 """What all tests share: a folder of runs, the command line as a process, and counting what workers do."""
 
-import collections
 import dataclasses
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from processes import ROOT, Count, environment
 
-ROOT = Path(__file__).resolve().parents[1]
+__all__ = ["ROOT", "Count", "Ended", "environment"]
 
 
 def pytest_addoption(parser):
     parser.addoption("--soak", action="store_true", help="run the tests marked soak, which take long")
+    parser.addoption("--soak-scale", type=float, default=1.0, help="how much of them: 0.05 for a short look")
+    parser.addoption("--soak-fresh", action="store_true", help="forget what was tried before")
+    parser.addoption(
+        "--soak-folder",
+        default=str(ROOT / "tests" / "artefacts" / "soak"),
+        help="where the tries are noted: a soak that was interrupted goes on from there",
+    )
 
 
-FOLDERS = ("slurm", "mpi", "browser", "install")
+FOLDERS = ("slurm", "mpi", "browser", "install", "soak")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -29,12 +35,6 @@ def pytest_collection_modifyitems(config, items):
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
-
-
-def environment(**more):
-    """Return the environment of a daskpar process that uses this checkout."""
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path, **more}
 
 
 @pytest.fixture
@@ -105,37 +105,28 @@ def start(tmp_path, runs):
         process.communicate()
 
 
-@dataclasses.dataclass
-class Count:
-    """A file to which any process appends a line for what it did; lines never mix, for O_APPEND is atomic."""
-
-    path: Path
-
-    @property
-    def source(self):
-        """A function ``mark(text)`` for the user's module of a test, as text."""
-        return (
-            "import os\n"
-            "def mark(text):\n"
-            f"    file = os.open({str(self.path)!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)\n"
-            "    os.write(file, f'{text}\\n'.encode())\n"
-            "    os.close(file)\n"
-        )
-
-    def lines(self):
-        return self.path.read_text().splitlines() if self.path.exists() else []
-
-    def each(self):
-        """How often each line was written."""
-        return collections.Counter(self.lines())
-
-    def clear(self):
-        self.path.unlink(missing_ok=True)
-
-
 @pytest.fixture
 def count(tmp_path):
     return Count(tmp_path / "executions.txt")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a function that mounts a file system of so many kB."""
+    mounted = []
+
+    def mount(name, size):
+        folder = tmp_path / name
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(folder)]
+        if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("only root can mount a small disk")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

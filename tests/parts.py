@@ -32,7 +32,7 @@ CHECKS = {
     "mypy": ["mypy"],
 }
 # Marks, and options of pytest. Tests with the marks of `ELSEWHERE` lie in folders of that name.
-ELSEWHERE = [f"--ignore=tests/{name}" for name in ("slurm", "mpi", "browser", "install")]
+ELSEWHERE = [f"--ignore=tests/{name}" for name in ("slurm", "mpi", "browser", "install", "soak")]
 PARTS = {
     "unit": ("not fault and not soak", [*ELSEWHERE, "-n", "2"]),
     "fault": ("fault and not soak", [*ELSEWHERE, "-n", "3"]),  # they wait more than they compute
@@ -40,7 +40,7 @@ PARTS = {
     "mpi": ("not soak", ["tests/mpi", "-n", "2"]),
     "browser": ("not soak", ["tests/browser"]),
     "install": ("not soak", ["tests/install"]),
-    "soak": ("soak", []),
+    "soak": ("soak", ["tests/soak"]),
 }
 
 # What a complete run may skip: data and devices that no checkout brings, and what one user cannot try.

@@ -106,10 +106,21 @@ def _ended(client: Client, futures: list[Future]) -> tuple[list[Ended], list[Fut
         if future.key not in ended:
             raised = future.exception() if states[future] == "error" else Lost(states[future])
             if isinstance(raised, NoWorkerError):
-                raised = Lost(f"no worker for {raised.timeout:.0f} s")
+                raised = Lost(_without_workers(client, raised.timeout))
             ended[future.key] = raised
         future.release()
     return [*ended.items()], again
+
+
+def _without_workers(client: Client, seconds: float) -> str:
+    """Say why no worker took a block: a paused one takes none until it has moved results to its disk."""
+    known = client.scheduler_info(n_workers=-1)["workers"].values()
+    if not any(worker["status"] == "paused" for worker in known):
+        return f"no worker for {seconds:.0f} s"
+    return (
+        f"for {seconds:.0f} s the memory of all workers was full and nothing could be moved to their disk; "
+        "give them more memory, or a scratch folder with more space"
+    )
 
 
 def _each_alone(client: Client, todo: Todo, suspects: dict[Any, BaseException]) -> Iterator[list[Ended]]:

@@ -13,7 +13,7 @@ import numpy as np
 from daskpar.errors import InputError
 from daskpar.inputs.catalog_record import Column, Floats, Table
 from daskpar.inputs.catalog_rows import elements
-from daskpar.inputs.file_access import OpenFile
+from daskpar.inputs.file_access import OpenFile, library_errors
 
 
 def scan_hdf5(file: OpenFile, path: str) -> Table:
@@ -55,11 +55,9 @@ def _opened(file: OpenFile) -> Iterator[Any]:
     except ImportError:
         raise InputError("reading HDF5 needs the package h5py", "install it: pip install h5py") from None
     with os.fdopen(os.dup(file.fd), "rb") as stream:
-        try:
+        with library_errors("this is no HDF5 file"):
             source = h5py.File(stream, "r")
-        except OSError as error:
-            raise InputError(f"this is no HDF5 file: {error}", "write it again") from None
-        with source:
+        with source, library_errors("this HDF5 file is damaged"):
             yield source
 
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from daskpar.errors import InputError
 from daskpar.inputs.catalog_record import Column, Floats, Table
-from daskpar.inputs.file_access import OpenFile
+from daskpar.inputs.file_access import OpenFile, library_errors
 
 _BATCH = 1 << 16
 
@@ -43,41 +42,31 @@ def scan_parquet(file: OpenFile, path: str) -> Table:
 
 @contextmanager
 def _opened(file: OpenFile) -> Iterator[Any]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with os.fdopen(os.dup(file.fd), "rb") as stream:
-        try:
+        with library_errors("this is no Parquet file"):
             parquet = pq.ParquetFile(stream, pre_buffer=False)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"this is no Parquet file: {error}", "write it again") from None
-        with parquet:
+        with parquet, library_errors("the rows cannot be read", "write the file again"):
             yield parquet
 
 
 def read_parquet(file: OpenFile, table: Table, start: int, stop: int) -> tuple[list[Floats], list[Any]]:
     """Read rows ``start`` to ``stop`` of each column as float64, and where values are missing."""
-    import pyarrow as pa
-
     names = [column.name for column in table.columns]
     values = [np.empty(stop - start) for _ in names]
     missing: list[Any] = [np.zeros(stop - start, bool) for _ in names]
     with _opened(file) as parquet:
         groups, first = _groups(parquet.metadata, start, stop)
-        try:
-            for batch in parquet.iter_batches(_BATCH, groups, columns=names, use_threads=False):
-                low, high = max(start, first), min(stop, first + batch.num_rows)
-                if low < high:
-                    part = batch.slice(low - first, high - low)
-                    for i, name in enumerate(names):
-                        array = part.column(name)
-                        missing[i][low - start : high - start] = array.is_null().to_numpy(
-                            zero_copy_only=False
-                        )
-                        values[i][low - start : high - start] = array.to_numpy(zero_copy_only=False)
-                first += batch.num_rows
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"the rows cannot be read: {error}", "write the file again") from None
+        for batch in parquet.iter_batches(_BATCH, groups, columns=names, use_threads=False):
+            low, high = max(start, first), min(stop, first + batch.num_rows)
+            if low < high:
+                part = batch.slice(low - first, high - low)
+                for i, name in enumerate(names):
+                    array = part.column(name)
+                    missing[i][low - start : high - start] = array.is_null().to_numpy(zero_copy_only=False)
+                    values[i][low - start : high - start] = array.to_numpy(zero_copy_only=False)
+            first += batch.num_rows
     return values, missing
 
 

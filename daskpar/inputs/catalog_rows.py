@@ -12,7 +12,7 @@ import numpy as np
 
 from daskpar.errors import InputError
 from daskpar.inputs.catalog_record import Column, Floats, Table
-from daskpar.inputs.file_access import OpenFile, is_gzip, read_exactly, reader
+from daskpar.inputs.file_access import OpenFile, is_gzip, library_errors, read_exactly, reader
 from daskpar.inputs.fits_file import Hdu, Selector, place, walk
 from daskpar.inputs.fits_header import Header, Value
 
@@ -58,6 +58,9 @@ def _fits_table(file: OpenFile, path: str, hdu: Hdu) -> Table:
     where = place(hdu.number)
     if hdu.kind != "BINTABLE":
         raise InputError(f"this HDU holds {hdu.kind}, not a binary table", "choose another", place=where)
+    if len(hdu.shape) != 2:
+        what = f"the table has {len(hdu.shape)} axes; FITS tables have two"
+        raise InputError(what, "mend the header", place=where, key="NAXIS")
     rows, stride = hdu.shape
     if file.size < hdu.data_start + rows * stride:
         there = max(0, file.size - hdu.data_start)
@@ -133,14 +136,12 @@ def scan_npy(file: OpenFile, path: str) -> Table:
     with reader(file, zipped=False) as read_at:
         head = read_at(0, 1 << 16)
     stream = io.BytesIO(head)
-    try:
+    with library_errors("this is no .npy file", "write it with numpy.save"):
         version = np.lib.format.read_magic(stream)
         read = (
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
         shape, fortran, dtype = read(stream)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"this is no .npy file: {error}", "write it with numpy.save") from None
     columns = tuple(_npy_columns(shape, fortran, dtype))
     rows, stride = shape[0], dtype.itemsize * (shape[1] if len(shape) == 2 else 1)
     if file.size < stream.tell() + rows * stride:

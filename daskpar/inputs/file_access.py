@@ -149,6 +149,22 @@ def _gzip_reader(file: OpenFile, stream: gzip.GzipFile) -> ReadAt:
 
 
 @contextmanager
+def library_errors(what: str, todo: str = "write it again") -> Iterator[None]:
+    """Turn any failure of a library that reads a format into one error: a damaged file can break it anywhere.
+
+    Errors of the file system pass unchanged.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise InputError(f"{what}: {str(error) or type(error).__name__}", todo) from error
+
+
+@contextmanager
 def gzip_errors() -> Iterator[None]:
     """Turn the errors of `gzip` and `zlib` into an InputError."""
     try:

@@ -79,12 +79,18 @@ def _whole(header: Header, key: str, most: int | None = None) -> int:
 
 
 def _describe(number: int, start: int, header: Header) -> Hdu:
+    if header.place_of("XTENSION") not in ((0,) if number else (None,)):
+        what = "another header begins inside this one: its END card is damaged"
+        raise InputError(what, "fetch the file again", key="XTENSION")
     bitpix = header.get("BITPIX")
     if bitpix not in STORED:
         allowed = ", ".join(map(str, STORED))
         found = "is missing" if bitpix is None else f"= {bitpix}"
         raise InputError(f"BITPIX {found}", f"FITS allows {allowed}", key="BITPIX")
     shape = axes(header)
+    for key in ("BITPIX", "NAXIS", *(f"NAXIS{i + 1}" for i in range(len(shape)))):
+        if header.contradicts_itself(key):
+            raise InputError(f"{key} stands there twice, with different values", "mend the header", key=key)
     pixels = 1 if shape else 0
     grouped = bool(shape) and shape[-1] == 0 and header.get("GROUPS") is True
     for length in shape[:-1] if grouped else shape:
@@ -100,7 +106,7 @@ def _describe(number: int, start: int, header: Header) -> Hdu:
 
 
 def _kind(header: Header, size: int) -> str:
-    extension = str(header.get("XTENSION") or "IMAGE").upper()
+    extension = str(header.get("XTENSION") or "IMAGE")  # in capitals, as FITS says
     if header.get("ZIMAGE") is True and extension in ("BINTABLE", "A3DTABLE"):
         return "tiled"
     if extension not in ("IMAGE", "IUEIMAGE"):

@@ -50,6 +50,18 @@ class Header:
     def __contains__(self, key: str) -> bool:
         return f"{key:<8}" in self._places
 
+    def place_of(self, key: str) -> int | None:
+        """Return the byte at which the first card of a keyword begins, None where there is none."""
+        return self._places.get(f"{key:<8}")
+
+    def contradicts_itself(self, key: str) -> bool:
+        """Whether a keyword stands there with different cards: readers take one or the other."""
+        name = f"{key:<8}="
+        if self._text.count(name) < 2:
+            return False
+        starts = range(0, len(self._text), CARD)
+        return len({self._text[i : i + CARD] for i in starts if self._text.startswith(name, i)}) > 1
+
     def get(self, key: str) -> Value | None:
         """Return the value of a keyword, None where it is absent or undefined.
 

@@ -51,7 +51,6 @@ class SyntheticImages(BaseModel):
     cosmic_rays: Annotated[int, Field(ge=0, le=1_000_000, description="a frame")] = 20
     bad_pixels: Annotated[int, Field(ge=0, description="the same in all frames; they read 0")] = 50
 
-
     @model_validator(mode="after")
     def _ordered(self) -> SyntheticImages:
         if self.flux_min > self.flux_max:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 def work(path):
-    text = Path(path).read_text()
+    text = Path(path).read_text().partition(chr(0))[0]
     mark(f"begin {text}")
     HOOK
     return {"number": int(text)}
@@ -25,12 +25,12 @@ def work(path):
 BEGIN = ["run", "recipe.yaml", "-p", "site.yaml", "--allow-code", "--json"]
 
 
-def write(folder, count, hook="pass", items=ITEMS, **options):
+def write(folder, count, hook="pass", items=ITEMS, site="processes: false", **options):
     """Write a recipe over files that hold their numbers."""
     for i in range(items):
         (folder / f"data{i:04d}.txt").write_text(str(i))
     (folder / "mine.py").write_text(count.source + MODULE.replace("HOOK", hook))
-    (folder / "site.yaml").write_text("kind: local\nworkers: 1\nprocesses: false\ndashboard: false\n")
+    (folder / "site.yaml").write_text(f"kind: local\nworkers: 1\n{site}\ndashboard: false\n")
     recipe = {
         "name": "read", "analysis": "map", "inputs": {"files": "data*.txt"},
         "options": {"function": "mine:work", **options}, "outputs": ["table.ecsv"],
@@ -70,8 +70,17 @@ def test_an_input_that_changes_on_the_way_ends_the_run(tmp_path, cli, count, cha
     assert target.name in named[0]["item"]
 
 
-def test_many_more_files_than_may_be_open(tmp_path, runs, count):
-    write(tmp_path, count, items=2000)
+MEMORY = 400  # MiB of the worker
+WATER = """
+    status = open("/proc/self/status").read().split()
+    mark(f"peak {status[status.index('VmHWM:') + 1]}")
+"""
+
+
+def test_many_more_files_than_may_be_open_and_more_data_than_a_worker_holds(tmp_path, runs, count):
+    write(tmp_path, count, WATER.strip(), 2000, f"memory: {MEMORY} MiB")
+    for path in tmp_path.glob("data*.txt"):
+        os.truncate(path, 1 << 20)  # zeros behind the number: five times the memory, and nothing on the disk
     limited = ["bash", "-c", 'ulimit -n 256; exec "$0" "$@"', sys.executable, "-m", "daskpar", *BEGIN]
     done = subprocess.run(
         limited, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=200, check=False
@@ -79,4 +88,7 @@ def test_many_more_files_than_may_be_open(tmp_path, runs, count):
     assert done.returncode == 0, done.stderr
     status = json.loads(done.stdout)
     assert os.path.exists(status["outputs"][0])
-    assert len(count.lines()) == 2000
+    assert sum(line.startswith("begin") for line in count.lines()) == 2000
+    peaks = [int(line.split()[1]) for line in count.lines() if line.startswith("peak")]
+    assert len(peaks) == 2000
+    assert max(peaks) < MEMORY << 10

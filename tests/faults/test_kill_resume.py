@@ -4,169 +4,32 @@ What ran is counted from a file that the functions themselves append to, in the 
 """
 
 import contextlib
-import gzip
 import json
 import os
 import signal
 import subprocess
-import time
-from pathlib import Path
 
-import numpy as np
-import psutil
 import pytest
-from astropy.io import fits
 from conftest import environment
+from killing import (
+    BLOCKS,
+    ENOUGH,
+    THREADS,
+    Case,
+    ImageCase,
+    family,
+    gone,
+    removed_keys,
+    stored_keys,
+    the_run,
+    under_way,
+    wait_for,
+)
 
 from daskpar import ledger
 from daskpar.lease import Lease
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
-
-BLOCKS = 64
-SECONDS = 0.2
-THREADS = 2
-ENOUGH = 4  # blocks stored before a kill
-
-PROFILE = f"kind: local\nworkers: {THREADS}\nmemory: 1 GiB\n"
-
-MAP_MODULE = """
-import time
-def measure(p):
-    mark(f"begin {p['x']}")
-    time.sleep(SECONDS)
-    HOOK(p["x"])
-    mark(f"end {p['x']}")
-    return {"square": p["x"] ** 2 / 7, "name": f"n{p['x']}"}
-"""
-MAP_RECIPE = """
-name: mapped
-analysis: map
-inputs:
-  grid:
-    x: [{numbers}]
-options: {{function: "mine:measure", items_per_block: 1}}
-outputs: [table.ecsv]
-"""
-
-# A user's own analysis, in less than 30 lines and without any durable node.
-PLUGIN_MODULE = """
-import time
-
-import dask.array as da
-import numpy as np
-import xarray as xr
-
-from daskpar.analysis import Analysis
-
-
-def chunk(block_id):
-    mark(f"begin {block_id[0]}")
-    time.sleep(SECONDS)
-    HOOK(block_id[0])
-    mark(f"end {block_id[0]}")
-    return np.arange(4.0)[None] / (block_id[0] + 1)
-
-
-def build(files, options):
-    image = da.map_blocks(
-        lambda block_id: chunk(block_id), chunks=((1,) * BLOCKS, (4,)), dtype=float, meta=np.empty((0, 0))
-    )
-    return xr.Dataset({"image": (("y", "x"), image)})
-
-
-ANALYSIS = Analysis(build=build)
-"""
-PLUGIN_RECIPE = """
-name: plugged
-analysis: mine:ANALYSIS
-inputs: {{files: data.txt}}
-outputs: [image.fits]
-"""
-IMAGE_RECIPE = """
-name: stacked
-analysis: image_stats
-inputs: {files: "frame*.fits"}
-options:
-  frame_stats: {sigma: 3}
-  combine: {method: mean, rejection: sigma_clip}
-outputs: [combined.fits, frame_stats.ecsv]
-"""
-IMAGE_SITE = """
-import time
-
-from daskpar import block
-
-original = block.BlockWork.__call__
-
-
-def call(self, durable, *arguments, **keywords):
-    mark(f"begin {durable.key}")
-    time.sleep(SECONDS)
-    HOOK(len(open(COUNT).readlines()))
-    receipt = original(self, durable, *arguments, **keywords)
-    mark(f"end {durable.key}")
-    return receipt
-
-
-block.BlockWork.__call__ = call
-"""
-MODULES = {"map": (MAP_MODULE, MAP_RECIPE), "plugin": (PLUGIN_MODULE, PLUGIN_RECIPE)}
-
-
-class Case:
-    """A recipe with code of the user's, whose blocks do something in the middle."""
-
-    def __init__(self, kind, folder, count, blocks=BLOCKS, seconds=SECONDS):
-        self.folder, self.count, self.blocks, self.seconds = folder, count, blocks, seconds
-        self.module, recipe = MODULES[kind]
-        (folder / "data.txt").write_text("data")
-        (folder / "site.yaml").write_text(PROFILE)
-        (folder / "recipe.yaml").write_text(recipe.format(numbers=", ".join(map(str, range(blocks)))))
-        self.write()
-
-    def write(self, hook="pass"):
-        """Write the module; `hook` runs in the middle of each block, `n` being its number."""
-        text = self.module.replace("SECONDS", str(self.seconds)).replace("BLOCKS", str(self.blocks))
-        body = f"def HOOK(n):\n    import os, signal, time\n    {hook}\n"
-        (self.folder / "mine.py").write_text(self.count.source + body + text)
-
-    @property
-    def begin(self):
-        return ["run", "recipe.yaml", "-p", "site.yaml", "--allow-code", "--json"]
-
-    def begun(self):
-        return self.executions("begin")
-
-    def executions(self, what):
-        """How often each block came to that point."""
-        return {line.split()[1]: n for line, n in self.count.each().items() if line.startswith(what)}
-
-
-class ImageCase(Case):
-    """Image statistics as they are; each worker process counts and slows its blocks from the outside."""
-
-    def __init__(self, folder, count, zipped=False):
-        self.folder, self.count, self.seconds = folder, count, SECONDS
-        rng = np.random.default_rng(0)
-        sky = rng.integers(900, 1100, (1024, 1024)).astype(np.uint16)
-        for i in range(64):
-            name = folder / f"frame{i:02d}.fits"
-            fits.PrimaryHDU(np.roll(sky, 37 * i)).writeto(name)
-            if zipped:
-                # Level 0: nothing is gained, and nothing has to be waited for.
-                Path(f"{name}.gz").write_bytes(gzip.compress(name.read_bytes(), 0))
-                name.unlink()
-        (folder / "site.yaml").write_text(PROFILE)
-        text = IMAGE_RECIPE.replace("*.fits", "*.fits.gz") if zipped else IMAGE_RECIPE
-        (folder / "recipe.yaml").write_text(text)
-        (folder / "site").mkdir()
-        self.write()
-
-    def write(self, hook="pass"):
-        body = f"def HOOK(n):\n    import os, signal, time\n    {hook}\n"
-        text = IMAGE_SITE.replace("SECONDS", str(self.seconds)).replace("COUNT", repr(str(self.count.path)))
-        (self.folder / "site" / "sitecustomize.py").write_text(self.count.source + body + text)
 
 
 @pytest.fixture(params=["map", "plugin", "image", "staged image"])
@@ -185,58 +48,6 @@ def case(request, tmp_path, count):
 @pytest.fixture
 def mapped(tmp_path, count):
     return Case("map", tmp_path, count)
-
-
-def the_run(runs):
-    (path,) = runs.iterdir()
-    return path
-
-
-def stored_keys(runs):
-    found = [path for path in runs.iterdir()] if runs.exists() else []
-    return set(ledger.scan(found[0] / "ledger")[0]) if found else set()
-
-
-def removed_keys(runs):
-    """Records that only a first stage was stored for, removed when the run was done."""
-    (path,) = runs.iterdir()
-    events = map(json.loads, (path / "events.jsonl").read_text().splitlines())
-    return {key for event in events if event["event"] == "removed" for key in event["keys"]}
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return value
-
-
-def under_way(case, process):
-    """Wait until enough blocks are stored while others are computed."""
-
-    def reached():
-        if process.poll() is not None:
-            raise AssertionError(f"it ended early: {process.communicate()}")
-        return len(case.executions("end")) > ENOUGH + THREADS  # a thread stores one before it begins another
-
-    wait_for(reached)
-
-
-def family(process):
-    """All processes below one, itself included."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(process.pid)
-        return [parent, *parent.children(recursive=True)]
-    return []
-
-
-def left(processes):
-    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-
-
-def gone(processes, seconds=60):
-    wait_for(lambda: not left(processes), seconds)
 
 
 def undisturbed(case, cli, count):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from daskpar.errors import InputError, OutputError, RecipeError, UsageError
 from daskpar.outputs import check_outputs, read_provenance, verify_output, write_outputs
 from daskpar.outputs.names import ENGINES, FORMATS, engine
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[1]
 SUFFIXES = [suffix for suffix in FORMATS if suffix not in ENGINES or engine(suffix)]
 
 
@@ -183,7 +183,7 @@ def test_no_space_is_an_output_error_that_names_path_and_bytes(tmp_path: Path) -
     names = [f"a{suffix}" for suffix in SUFFIXES]
     write(names, tmp_path / "cold", map_result())
     before = snapshot(tmp_path / "cold")
-    arguments = [sys.executable, "-c", LIMITED, str(tmp_path), str(HERE), *names]
+    arguments = [sys.executable, "-c", LIMITED, str(tmp_path), str(HELPERS), *names]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=100)
     lines = done.stdout.splitlines()
     assert len(lines) == len(names), done.stderr
@@ -193,29 +193,18 @@ def test_no_space_is_an_output_error_that_names_path_and_bytes(tmp_path: Path) -
     assert snapshot(tmp_path / "cold") == before
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Yield a file system of 256 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("only root can mount a small disk")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @pytest.mark.fault
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_full_disk(small_disk: Path, suffix: str) -> None:
-    write([f"a{suffix}"], small_disk, xr.Dataset({"mean": ("row", [1.0])}), provenance={"recipe": {}})
-    before = snapshot(small_disk)
-    (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096))
+def test_a_full_disk(small_disk: Callable[[str, int], Path], suffix: str) -> None:
+    disk = small_disk("disk", 256)
+    write([f"a{suffix}"], disk, xr.Dataset({"mean": ("row", [1.0])}), provenance={"recipe": {}})
+    before = snapshot(disk)
+    (disk / "filler").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096))
     with pytest.raises(OutputError, match=r"cannot write more than \d+ bytes.*bytes free") as caught:
-        write([f"a{suffix}"], small_disk, stack_result(), overwrite=True)
-    assert caught.value.faults[0].path == str(small_disk / f"a{suffix}")
-    (small_disk / "filler").unlink()
-    assert snapshot(small_disk) == before
+        write([f"a{suffix}"], disk, stack_result(), overwrite=True)
+    assert caught.value.faults[0].path == str(disk / f"a{suffix}")
+    (disk / "filler").unlink()
+    assert snapshot(disk) == before
 
 
 def test_select_chooses_by_stem(tmp_path: Path) -> None:

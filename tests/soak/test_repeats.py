@@ -1,0 +1,45 @@
+"""All tests of faults again and again, and the unit tests with the lowest versions that are allowed."""
+
+import os
+import subprocess
+import sys
+
+import parts
+import pytest
+from test_start_stop import outcome_of
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(4 * 3600)]
+
+LOWEST = parts.ROOT / "tests" / "artefacts" / "lowest"
+
+
+def test_fault_repeats(tally, tmp_path):
+    def attempt(number):
+        command = parts.command_of("fault", ["-p", "no:cacheprovider", f"--basetemp={tmp_path / 'repeat'}"])
+        return outcome_of([word for word in command if not word.startswith("--junitxml")])
+
+    tally("fault_repeats").each(attempt)
+
+
+def test_lowest_versions(tally, tmp_path):
+    def attempt(number):
+        python = lowest_environment()
+        command = [python, *parts.command_of("unit", ["-p", "no:cacheprovider"])[1:]]
+        return outcome_of([word for word in command if not word.startswith("--junitxml")])
+
+    tally("lowest_versions").each(attempt)
+
+
+def lowest_environment():
+    """Make an environment of the lowest versions that pyproject.toml allows; return its Python."""
+    python = LOWEST / "bin" / "python"
+    if not (LOWEST / "complete").exists():
+        base = getattr(sys, "_base_executable", sys.executable)
+        subprocess.run([base, "-m", "venv", "--clear", str(LOWEST)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "uv"], check=True)
+        install = ["pip", "install", "--quiet", "--resolution", "lowest-direct", "--editable", ".[test]"]
+        install += ["--only-binary", ":all:", "--no-binary", "daskpar"]  # what users get, who build nothing
+        variables = {**os.environ, "VIRTUAL_ENV": str(LOWEST)}
+        subprocess.run([str(python), "-m", "uv", *install], cwd=parts.ROOT, env=variables, check=True)
+        (LOWEST / "complete").touch()
+    return str(python)
