@@ -10,6 +10,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from daskpar import compiled as package
+from daskpar.compiled import wide_vectors
 
 __all__ = [
     "GROUP",
@@ -87,21 +88,5 @@ def _reinterpret(typing_context: Any, value: Any, like: Any) -> Any:
     return like(value, like), generate
 
 
-def _wide_vectors(typing_context: Any) -> Any:
-    """Let the function that calls this be compiled to the widest vectors the processor has.
-
-    By default LLVM uses half of those of AVX-512, which suits code that does little else than this does.
-    The bits of the results are the same.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        # llvmlite checks names against a list of its own, which holds no attributes with values.
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return types.none(), generate
-
-
 swap_bytes: Any = intrinsic(_swap_bytes)
 reinterpret: Any = intrinsic(_reinterpret)
-wide_vectors: Any = intrinsic(_wide_vectors)

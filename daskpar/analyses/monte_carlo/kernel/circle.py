@@ -20,6 +20,7 @@ from daskpar.analyses.monte_carlo.kernel.pcg import (
     wide_product,
     words_at,
 )
+from daskpar.compiled import wide_vectors
 
 LANES = 16
 _u8 = np.uint64
@@ -76,6 +77,7 @@ def _enter(state: NDArray[np.uint64], begin: Any, leap: NDArray[np.uint64], high
 
 @njit(nogil=True, cache=True)
 def _count(words: NDArray[np.uint64], leap: NDArray[np.uint64], n: int) -> np.int64:
+    wide_vectors()
     step_high, step_low = words[2], words[3]
     leap = leap.copy()
     leap[2], leap[3] = _multiply(leap[2], leap[3], step_high, step_low)

@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from daskpar.compiled import compiled, wide_vectors
+
 Floats = NDArray[np.float64]
 
 MEAN, MINIMUM, MAXIMUM, THIRD, FOURTH, SECOND = range(6)
@@ -33,55 +35,73 @@ def _fold(lanes: Floats) -> float:
 
 @njit(nogil=True, cache=True)
 def _sum_and_extremes(x: Floats) -> tuple[float, float, float]:
-    total = np.zeros(_LANES)
-    low = np.full(_LANES, x[0])
-    high = np.full(_LANES, x[0])
+    lanes = np.empty((3, _LANES))
+    lanes[0], lanes[1], lanes[2] = 0.0, x[0], x[0]
     whole = x.size // _ROWS * _ROWS
-    for o in range(0, whole, _ROWS):
-        a, b, c, d = x[o : o + 128], x[o + 128 : o + 256], x[o + 256 : o + 384], x[o + 384 : o + 512]
-        e, f, g, h = x[o + 512 : o + 640], x[o + 640 : o + 768], x[o + 768 : o + 896], x[o + 896 : o + 1024]
-        for j in range(_LANES):
-            total[j] += ((a[j] + b[j]) + (c[j] + d[j])) + ((e[j] + f[j]) + (g[j] + h[j]))
-        for j in range(_LANES):
-            p, q = (a[j] if a[j] < b[j] else b[j]), (c[j] if c[j] < d[j] else d[j])
-            r, s = (e[j] if e[j] < f[j] else f[j]), (g[j] if g[j] < h[j] else h[j])
-            p, r = (p if p < q else q), (r if r < s else s)
-            p = p if p < r else r
-            low[j] = p if p < low[j] else low[j]
-        for j in range(_LANES):
-            p, q = (a[j] if a[j] > b[j] else b[j]), (c[j] if c[j] > d[j] else d[j])
-            r, s = (e[j] if e[j] > f[j] else f[j]), (g[j] if g[j] > h[j] else h[j])
-            p, r = (p if p > q else q), (r if r > s else s)
-            p = p if p > r else r
-            high[j] = p if p > high[j] else high[j]
-    rest, least, most = 0.0, low.min(), high.max()
+    _add_rows(x, whole, lanes.reshape(-1))
+    rest, least, most = 0.0, lanes[1].min(), lanes[2].max()
     for i in range(whole, x.size):
         rest += x[i]
         least = min(least, x[i])
         most = max(most, x[i])
-    return _fold(total) + rest, least, most
+    return _fold(lanes[0]) + rest, least, most
+
+
+# Without numba's counting of references, which is done by atomic operations at every slice.
+@compiled(_nrt=False)
+def _add_rows(x: Floats, whole: int, lanes: Floats) -> None:
+    """Add eight rows at a time to sum, least and greatest of each lane; one array, whose parts are apart."""
+    wide_vectors()
+    for o in range(0, whole, _ROWS):
+        row = x[o : o + _ROWS]
+        for j in range(_LANES):
+            a, b, c, d = row[j], row[j + _LANES], row[j + 2 * _LANES], row[j + 3 * _LANES]
+            e, f = row[j + 4 * _LANES], row[j + 5 * _LANES]
+            g, h = row[j + 6 * _LANES], row[j + 7 * _LANES]
+            lanes[j] += ((a + b) + (c + d)) + ((e + f) + (g + h))
+            p, q = (a if a < b else b), (c if c < d else d)
+            r, s = (e if e < f else f), (g if g < h else h)
+            p, r = (p if p < q else q), (r if r < s else s)
+            p = p if p < r else r
+            lanes[_LANES + j] = p if p < lanes[_LANES + j] else lanes[_LANES + j]
+            p, q = (a if a > b else b), (c if c > d else d)
+            r, s = (e if e > f else f), (g if g > h else h)
+            p, r = (p if p > q else q), (r if r > s else s)
+            p = p if p > r else r
+            lanes[2 * _LANES + j] = p if p > lanes[2 * _LANES + j] else lanes[2 * _LANES + j]
 
 
 @njit(nogil=True, cache=True)
 def _central_sums(x: Floats, mean: float) -> tuple[float, float, float, float]:
-    first, second = np.zeros(_LANES), np.zeros(_LANES)
-    third, fourth = np.zeros(_LANES), np.zeros(_LANES)
+    lanes = np.zeros((4, _LANES))
     whole = x.size // _ROWS * _ROWS
-    for o in range(0, whole, _LANES):
-        row = x[o : o + _LANES]
-        for j in range(_LANES):
-            d = row[j] - mean
-            q = d * d
-            first[j] += d
-            second[j] += q
-            third[j] += q * d
-            fourth[j] += q * q
+    _add_powers(x, whole, mean, lanes.reshape(-1))
     s1, s2, s3, s4 = 0.0, 0.0, 0.0, 0.0
     for i in range(whole, x.size):
         d = x[i] - mean
         q = d * d
         s1, s2, s3, s4 = s1 + d, s2 + q, s3 + q * d, s4 + q * q
-    return _fold(first) + s1, _fold(second) + s2, _fold(third) + s3, _fold(fourth) + s4
+    return _fold(lanes[0]) + s1, _fold(lanes[1]) + s2, _fold(lanes[2]) + s3, _fold(lanes[3]) + s4
+
+
+@compiled(_nrt=False)
+def _add_powers(x: Floats, whole: int, mean: float, lanes: Floats) -> None:
+    """Add powers of deviations from the mean to the sums of each lane, in registers over eight rows."""
+    wide_vectors()
+    for o in range(0, whole, _ROWS):
+        row = x[o : o + _ROWS]
+        for j in range(_LANES):
+            first, second = lanes[j], lanes[_LANES + j]
+            third, fourth = lanes[2 * _LANES + j], lanes[3 * _LANES + j]
+            for k in range(8):
+                d = row[j + k * _LANES] - mean
+                q = d * d
+                first += d
+                second += q
+                third += q * d
+                fourth += q * q
+            lanes[j], lanes[_LANES + j] = first, second
+            lanes[2 * _LANES + j], lanes[3 * _LANES + j] = third, fourth
 
 
 @njit(nogil=True, cache=True)
