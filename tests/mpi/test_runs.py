@@ -135,7 +135,7 @@ def test_a_killed_worker_process(site):
     mine.wait(some_done)
     os.kill(int(mine.computed()[-1][1]), signal.SIGKILL)
     status = mine.wait()
-    assert status["state"] == "done"
+    assert status["state"] == "done", (status, mine.driver_log())
     assert len(mine.computed()) <= 41
     mine.wait_until_gone()
 
