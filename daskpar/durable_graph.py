@@ -139,7 +139,11 @@ class Todo:
         As a task of its own it would take a place that the next block could have on the worker.
         """
         uses = Counter(need for task in tasks.values() for need in task.dependencies)
-        loads = {node: tasks[node] for node in self.nodes.values() if node in tasks and uses[node] == 1}
+        loads = {
+            name: task
+            for name, task in tasks.items()
+            if uses[name] == 1 and getattr(task, "func", None) in (load, _stored_in)
+        }
         return {name: task.substitute(loads) for name, task in tasks.items() if name not in loads}
 
     def done(self, target: Any, stored: Stored) -> None:

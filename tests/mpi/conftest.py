@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from daskpar.comparison.launch import mpi_command
+from daskpar.errors import ClusterError
+
 BESIDE = Path(__file__).resolve().parents[1] / "artefacts" / "openmpi"
 
 
@@ -22,6 +25,19 @@ def mpi(request):
     """Environment variables that put one MPI's launcher and library first."""
     pytest.importorskip("mpi4py", reason="mpi4py is not installed")
     return mpich() if request.param == "mpich" else openmpi()
+
+
+@pytest.fixture
+def any_mpi(monkeypatch):
+    """The mpiexec that daskpar finds by itself, with leave to start more ranks than cores, also for root."""
+    pytest.importorskip("mpi4py", reason="mpi4py is not installed")
+    try:
+        mpi_command()
+    except ClusterError:
+        pytest.skip("MPI is not installed: no mpiexec")
+    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT", "1")
+    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+    monkeypatch.setenv("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
 
 
 def mpich():

@@ -18,12 +18,12 @@ from by_hand_problems import (
 import daskpar
 from daskpar.analysis import load_code
 from daskpar.by_hand import Job
-from daskpar.comparison.launch import Launcher, Version, mpi_command
+from daskpar.comparison.launch import Launcher, Version
 from daskpar.dataset_store import result_hash
 from daskpar.errors import ClusterError
 from daskpar.recipe import Recipe
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.usefixtures("any_mpi")]
 
 MUTANT = """
 from daskpar.analyses.pair_counts import with_mpi4py as real
@@ -39,18 +39,6 @@ def run(job):
     if world.rank == 1: raise ValueError("rank 1 has had enough")
     world.barrier()
 """
-
-
-@pytest.fixture(autouse=True)
-def _mpi(monkeypatch):
-    pytest.importorskip("mpi4py", reason="mpi4py is not installed")
-    try:
-        mpi_command()
-    except ClusterError:
-        pytest.skip("MPI is not installed: no mpiexec")
-    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT", "1")
-    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
-    monkeypatch.setenv("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
 
 
 @pytest.fixture

@@ -6,29 +6,15 @@ import re
 import pytest
 from user_folder import ROOT
 
-from daskpar.comparison.launch import mpi_command
 from daskpar.comparison.result import Comparison
-from daskpar.errors import ClusterError
 
-pytestmark = [pytest.mark.mpi, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.mpi, pytest.mark.usefixtures("any_mpi"), pytest.mark.timeout(400)]
 
 SMALL = {
     "image_stats": ["inputs.synthetic.shape=[1024, 256]", "inputs.synthetic.stars=100"],
     "pair_counts_box": ["inputs.synthetic.n_points=60000", "inputs.synthetic.n_clusters=1200"],
     "monte_carlo_pi": ["options.target_error=0.001"],
 }
-
-
-@pytest.fixture(autouse=True)
-def _mpi(monkeypatch):
-    pytest.importorskip("mpi4py", reason="mpi4py is not installed")
-    try:
-        mpi_command()
-    except ClusterError:
-        pytest.skip("MPI is not installed: no mpiexec")
-    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT", "1")
-    monkeypatch.setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
-    monkeypatch.setenv("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -9,6 +9,7 @@ import numpy as np
 import psutil
 import pytest
 from astropy.io import fits
+from killing import IMAGE_RECIPE
 from processes import environment
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
@@ -16,15 +17,6 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 FILES, HANDLES = 2000, 256
 WORKERS, MEMORY, TIMES = 2, 400, 5  # MiB a worker
 FRAME = 8  # MiB
-RECIPE = """
-name: large
-analysis: image_stats
-inputs: {files: "frame*.fits"}
-options:
-  frame_stats: {sigma: 3}
-  combine: {method: mean, rejection: sigma_clip}
-outputs: [combined.fits, frame_stats.ecsv]
-"""
 
 
 def frames(folder, number, side, different):
@@ -36,7 +28,7 @@ def frames(folder, number, side, different):
             fits.PrimaryHDU(rng.normal(1000, 30, (side, side)).astype(np.float32)).writeto(path)
         else:
             os.link(folder / f"frame{i % different:04d}.fits", path)
-    (folder / "recipe.yaml").write_text(RECIPE)
+    (folder / "recipe.yaml").write_text(IMAGE_RECIPE)
     (folder / "site.yaml").write_text(f"kind: local\nworkers: {WORKERS}\nmemory: {MEMORY} MiB\n")
 
 
