@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import numpy as np
 import xarray as xr
-from distributed.scheduler import KilledWorker
 
 from daskpar import ledger
 from daskpar.block import BlockWork, limited_preview
@@ -31,7 +30,7 @@ from daskpar.clusters.plugins import (
     give_back_memory,
     started_before,
 )
-from daskpar.clusters.waves import Lost, computed, settle
+from daskpar.clusters.waves import Deadly, Lost, computed, settle
 from daskpar.durable import Stage
 from daskpar.durable_graph import DurableGraph, durable_graph
 from daskpar.errors import AnalysisError, ClusterError, DaskparError, Fault
@@ -256,9 +255,9 @@ def block_error(error: BaseException, label: str) -> DaskparError:
     what = f"block {label!r}"
     if isinstance(error, DaskparError):
         return error
-    if isinstance(error, KilledWorker):
+    if isinstance(error, Deadly):
         return ClusterError(
-            f"{what} ended its worker {error.allowed_failures + 1} times",
+            f"{what} ended its worker {error.deaths} times",
             "it may need more memory than a worker has, or crash in compiled code; see daskpar logs",
         )
     if isinstance(error, Lost):

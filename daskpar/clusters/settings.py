@@ -23,7 +23,9 @@ _CALM: dict[str, Any] = {
 CONFIG: dict[str, Any] = {
     "distributed.dashboard.link": f"http://{LOOPBACK}:{{port}}/status",
     "distributed.scheduler.no-workers-timeout": "60s",
-    "distributed.scheduler.allowed-failures": 3,
+    "distributed.scheduler.allowed-failures": 2,  # then a block is tried once more, alone
+    # A worker that is gone for longer would be given up, though its nanny is about to start it anew.
+    "distributed.deploy.lost-worker-timeout": "10000d",
     "distributed.worker.preload": [PRELOAD],
     "distributed.comm.timeouts.connect": "30s",
     "distributed.admin.large-graph-warning-threshold": "100MB",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PERIOD = 2.0  # seconds between looks at the queue
 UNSEEN = 5.0  # seconds after which a submitted job must show in the queue
+SILENT = 120.0  # seconds without any worker of a job that had one, after which it is replaced
 MOST_STILLBORN = 3  # jobs in a row that end before a worker of theirs connects
 LOOKS_BEFORE_FEWER = 8  # that must agree before workers without work are let go
 
@@ -52,7 +53,7 @@ class Upkeep:
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="daskpar-upkeep", daemon=True)
-        self._arrived: set[str] = set()
+        self._heard: dict[str, float] = {}  # when a worker of a job was last seen
         self._stillborn = self._fewer = 0
         self._queue: dict[str, slurm_commands.Job] = {}
 
@@ -125,10 +126,11 @@ class Upkeep:
             return self._give_up(str(refused[0]))
         self._queue = slurm_commands.queue()
         names = [info["name"] for info in list(self.cluster.scheduler_info["workers"].values())]
-        self._arrived |= {self._job_name(str(name)) for name in names}
+        self._heard |= dict.fromkeys((self._job_name(str(name)) for name in names), time.monotonic())
+        slurm_commands.scancel(self._silent())
         gone = [name for name, job in list(self.cluster.workers.items()) if self._is_gone(job)]
         for name in gone:
-            self._stillborn = 0 if name in self._arrived else self._stillborn + 1
+            self._stillborn = 0 if str(name) in self._heard else self._stillborn + 1
             if self._stillborn >= MOST_STILLBORN:
                 return self._give_up(self._stillbirth(self.cluster.workers[name].job_id))
         if gone:
@@ -143,6 +145,19 @@ class Upkeep:
         if seen is not None:
             return seen.state == "COMPLETING"
         return bool(job.job_id) and time.monotonic() - job.submitted > UNSEEN
+
+    def _silent(self) -> set[str]:
+        """Return the ids of running jobs whose workers are gone and do not come back: a node may hang."""
+        now, silent = time.monotonic(), set()
+        for name, job in list(self.cluster.workers.items()):
+            seen = self._queue.get(job.job_id)
+            if str(name) not in self._heard:
+                continue
+            if seen is None or seen.waits:  # a requeued job has to start again first
+                self._heard[str(name)] = now
+            elif now - self._heard[str(name)] > SILENT:
+                silent.add(job.job_id)
+        return silent
 
     async def _forget(self, names: list[str]) -> None:
         for name in names:
@@ -174,7 +189,7 @@ class Upkeep:
         scheduler = self.cluster.scheduler
         busy = {self._job_name(str(w.name)) for w in scheduler.workers.values() if w.processing}
         idle = [name for name in self.cluster.worker_spec if str(name) not in busy]
-        idle.sort(key=lambda name: str(name) in self._arrived)
+        idle.sort(key=lambda name: str(name) in self._heard)
         await self.cluster.scale_down(idle[:number])
 
     def _tell(self, workers: int) -> None:

@@ -30,6 +30,20 @@ class Lost(Exception):
     """A block, or the receipt of one, was lost with its cluster."""
 
 
+class Deadly(Exception):
+    """A block ended every worker that it was given to.
+
+    Attributes
+    ----------
+    deaths : int
+        How many.
+    """
+
+    def __init__(self, deaths: int) -> None:
+        super().__init__(f"{deaths} workers ended")
+        self.deaths = deaths
+
+
 def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
     """Compute all blocks that are to do; yield lists of (target, receipt or error) as they end.
 
@@ -37,7 +51,7 @@ def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
     blocks that it held are suspects: in the end each is tried alone, so that only the one that kills is lost.
     """
     wave = threads = 0
-    suspects: dict[Any, BaseException] = {}
+    suspects: dict[Any, int] = {}  # how many workers ended that held the block
     running = as_completed()
     while len(suspects) <= max(MOST_SUSPECTS, 8 * threads):  # else whatever is computed dies
         if todo.waiting and running.count() <= wave // 2:
@@ -49,12 +63,13 @@ def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
             break
         ended, again = _ended(client, _next_batch(running))
         running.update(again)
-        suspects.update((target, end) for target, end in ended if isinstance(end, KilledWorker))
-        yield [(target, end) for target, end in ended if not isinstance(end, KilledWorker)]
-    if len(suspects) > 1 and running.is_empty():
+        deaths = {target: end.allowed_failures + 1 for target, end in ended if isinstance(end, KilledWorker)}
+        suspects |= deaths
+        yield [(target, end) for target, end in ended if target not in deaths]
+    if suspects and running.is_empty():
         yield from _each_alone(client, todo, suspects)
     else:
-        yield [*suspects.items()]
+        yield [(target, Deadly(deaths)) for target, deaths in suspects.items()]
 
 
 def _graph(tasks: dict[Any, Any]) -> Any:
@@ -123,17 +138,17 @@ def _without_workers(client: Client, seconds: float) -> str:
     )
 
 
-def _each_alone(client: Client, todo: Todo, suspects: dict[Any, BaseException]) -> Iterator[list[Ended]]:
+def _each_alone(client: Client, todo: Todo, suspects: dict[Any, int]) -> Iterator[list[Ended]]:
     before = client.run_on_scheduler(_allow_failures, 0)
     try:
-        for target, error in suspects.items():
+        for target, deaths in suspects.items():
             todo.waiting[target] = todo.targets[target]
             tasks, targets = todo.take(1)
             futures = client.get(_graph(tasks), targets, sync=False)
             while futures:
                 wait(futures)
                 ended, futures = _ended(client, futures)
-                yield [(t, error if isinstance(end, KilledWorker) else end) for t, end in ended]
+                yield [(t, Deadly(deaths + 1) if isinstance(end, KilledWorker) else end) for t, end in ended]
     finally:
         client.run_on_scheduler(_allow_failures, before)
 

@@ -124,9 +124,12 @@ def test_a_driver_killed_at_any_time(mapped, start, cli, runs, moment):
 def kill_once(folder, number):
     flag = folder / "killed"
     return (
-        f"if n >= {number} and not os.path.exists({str(flag)!r}):\n"
-        f"        open({str(flag)!r}, 'w').close()\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)"
+        f"if n >= {number}:\n"
+        "        try:\n"
+        f"            open({str(flag)!r}, 'x').close()\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        except FileExistsError:\n"
+        "            pass"
     )
 
 
@@ -168,7 +171,7 @@ def test_a_poison_block_is_named_and_the_rest_is_saved(case, cli, runs, tmp_path
     assert "ended its worker 4 times" in done.stderr
     assert "40" in done.stderr
     assert "Traceback" not in done.stderr
-    assert case.begun()["40"] in (4, 5)  # once more alone, where others died with it
+    assert case.begun()["40"] == 4  # the last time alone, as others died with it
     assert done.stderr.count("ended its worker") == 1
     assert len(stored_keys(runs)) == BLOCKS - 1
     status = json.loads(cli("status", "--json").stdout)

@@ -113,7 +113,7 @@ def level(block_id):
 
 
 def build(files, options):
-    image = da.map_blocks(level, chunks=((1,) * 20, (3_000_000,)), dtype=float, meta=np.empty((0, 0)))
+    image = da.map_blocks(level, chunks=((1,) * 40, (3_000_000,)), dtype=float, meta=np.empty((0, 0)))
     return xr.Dataset({"level": ("y", (image - image.mean()).max(axis=1))})
 
 
@@ -132,7 +132,7 @@ def test_a_full_scratch_disk_ends_a_run_that_must_spill(cli, runs, tmp_path, sma
     (tmp_path / "site.yaml").write_text(site)
     (tmp_path / "sitecustomize.py").write_text(
         "from daskpar.clusters import settings\n"
-        "settings.CONFIG['distributed.scheduler.no-workers-timeout'] = '2s'\n"
+        "settings.CONFIG['distributed.scheduler.no-workers-timeout'] = '5s'\n"
     )
     done = cli(*BEGIN, PYTHONPATH=f"{tmp_path}:{environment()['PYTHONPATH']}")
     assert done.code == 4, done.stderr

@@ -4,15 +4,20 @@ import json
 import os
 import signal
 
+import psutil
 import pytest
 from site_of import Site, run_of
-from user_folder import some_done
+from user_folder import UserFolder, some_done
 
 pytestmark = [pytest.mark.slurm, pytest.mark.fault, pytest.mark.timeout(400)]
 
 
 def driver_of(site):
     return json.loads((run_of(site) / "submission.json").read_text())["job"]
+
+
+def worker_jobs(site):
+    return set(json.loads((run_of(site) / "jobs.json").read_text()).values())
 
 
 def test_the_driver_reaches_its_walltime(slurm, tmp_path):
@@ -42,7 +47,7 @@ def test_a_chain_whose_workers_never_start_ends(slurm, tmp_path):
         jobs = []
         for link in range(3):
             site.wait(lambda status: (status.get("queue") or {}).get("pending") == 2)
-            jobs.append(json.loads((run_of(site) / "jobs.json").read_text()))
+            jobs.append(worker_jobs(site))
             job = driver_of(site)
             slurm.run("scancel", "--batch", "--signal=USR1", job)
             if link < 2:
@@ -109,6 +114,29 @@ def test_a_node_goes_down(slurm, tmp_path, state):
         slurm.wake(node)
     assert status["state"] == "done"
     assert len(site.computed()) <= 40 + 2
+
+
+def test_a_node_hangs(slurm, tmp_path):
+    """A worker is gone though its job runs: the job is cancelled and replaced."""
+    site = Site(slurm, tmp_path, blocks=60, seconds=0.5)
+    (tmp_path / "early").mkdir()
+    (tmp_path / "early" / "sitecustomize.py").write_text(
+        "from daskpar.clusters import upkeep\nupkeep.SILENT = 4.0\n"
+    )
+    site.environment["PYTHONPATH"] = f"{tmp_path / 'early'}:{site.environment['PYTHONPATH']}"
+    site.profile(driver={"mode": "here"})
+    site.json("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", "--detach")
+    site.wait(some_done)
+    before = worker_jobs(site)
+    _, pid, _ = UserFolder.computed(site)[-1]
+    worker = psutil.Process(int(pid))
+    worker.parent().suspend()  # its nanny, which would start another
+    worker.kill()
+    site.wait(lambda status: worker_jobs(site) - before)
+    status = site.wait()
+    assert status["result_hash"] == site.local_hash()
+    assert len(site.computed()) <= 60 + 1
+    slurm.wait_until_empty(30)
 
 
 def test_the_driver_is_requeued(slurm, tmp_path):

@@ -1,9 +1,12 @@
 """Workers on this machine: what a profile says, over loopback only, and nothing left behind."""
 
 import os
+import signal
 
 import psutil
 import pytest
+from dask.utils import parse_timedelta
+from distributed.deploy import spec
 
 import daskpar
 from daskpar.profile import LocalProfile
@@ -64,3 +67,11 @@ def test_threads_are_limited_whatever_is_exported_and_the_environment_is_given_b
         assert client.submit(os.environ.get, "OMP_NUM_THREADS").result() == "1"
         assert client.submit(os.environ.get, "NUMBA_CACHE_DIR").result()
     assert dict(os.environ) == before
+
+
+def test_a_worker_that_takes_long_to_come_back_is_not_given_up(monkeypatch):
+    monkeypatch.setattr(spec, "parse_timedelta", lambda text: parse_timedelta(text) / 100)
+    with daskpar.open_client("local", workers=1) as client:
+        os.kill(client.submit(os.getpid).result(), signal.SIGKILL)
+        assert client.submit(os.getpid, pure=False).result(timeout=30)
+        assert len(client.cluster.workers) == 1
