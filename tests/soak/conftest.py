@@ -30,6 +30,11 @@ def random():
     return lambda number: np.random.default_rng([SEED, number])
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the row that takes longest; others run beside it."""
+    items.sort(key=lambda item: item.name != "test_fault_repeats")
+
+
 def pytest_terminal_summary(terminalreporter, config):
     """Print the table."""
     if config.getoption("--soak"):
