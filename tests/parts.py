@@ -40,7 +40,7 @@ PARTS = {
     "mpi": ("not soak", ["tests/mpi", "-n", "2"]),
     "browser": ("not soak", ["tests/browser"]),
     "install": ("not soak", ["tests/install"]),
-    "soak": ("soak", ["tests/soak", "-n", "3", "--dist", "worksteal"]),  # most rows wait more than they compute
+    "soak": ("soak", ["tests/soak", "-n", "3", "--dist", "worksteal"]),  # most rows wait
 }
 
 # What a complete run may skip: data and devices that no checkout brings, and what one user cannot try.

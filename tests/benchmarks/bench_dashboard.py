@@ -130,8 +130,8 @@ def main() -> None:
         runs = [Made(folder / "runs", "small", 2), Made(folder / "runs", "large", options.workers)]
         runs[0].grow(100)
         runs[1].grow(options.blocks)
-        words = ["dashboard", "--port", "0", "--runs", str(folder / "runs")]
-        server = subprocess.Popen([sys.executable, "-m", "daskpar", *words], stdout=subprocess.PIPE, text=True)
+        words = ["-m", "daskpar", "dashboard", "--port", "0", "--runs", str(folder / "runs")]
+        server = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
         base = "/".join(server.stdout.readline().split("/")[:3]).strip()
         browser = start_chromium(folder / "chromium")
         try:
