@@ -261,7 +261,7 @@ def block_error(error: BaseException, label: str) -> DaskparError:
             "it may need more memory than a worker has, or crash in compiled code; see daskpar logs",
         )
     if isinstance(error, Lost):
-        return ClusterGone(f"{what} was lost with its cluster: {error}", "daskpar resume continues the run")
+        return ClusterGone(f"the cluster lost its blocks: {error}", "daskpar resume continues the run")
     if isinstance(error, MemoryError):
         return ClusterError(
             f"{what} needs more memory than there is", "give workers more memory, then resume"
@@ -272,5 +272,5 @@ def block_error(error: BaseException, label: str) -> DaskparError:
 
 
 def faults_of(errors: list[DaskparError]) -> list[Fault]:
-    """Return the faults of several errors, in order."""
-    return [fault for error in errors for fault in error.faults]
+    """Return the faults of several errors, in order, each once."""
+    return [*dict.fromkeys(fault for error in errors for fault in error.faults)]

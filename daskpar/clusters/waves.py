@@ -112,6 +112,8 @@ def _ended(client: Client, futures: list[Future]) -> tuple[list[Ended], list[Fut
     finished = [future for future in futures if states[future] == "finished"]
     try:
         values = client.gather(finished)
+    except NoWorkerError as error:
+        values = [Lost(_without_workers(client, error.timeout))] * len(finished)
     except Exception as error:  # the receipts are lost with their workers; the records are not
         values = [Lost(str(error))] * len(finished)
     ended = dict(zip([future.key for future in finished], values, strict=True))
