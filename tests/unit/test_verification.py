@@ -4,16 +4,21 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import yaml
 from astropy.io import fits
+from processes import environment
 
 import daskpar
 from daskpar import outputs
 from daskpar.cli import run_command
 from daskpar.errors import InputError
 from daskpar.outputs.values import farthest
+from daskpar.provenance import cpu_kind
 from daskpar.rundir import list_runs
 
 MODULE = """
@@ -22,6 +27,13 @@ from pathlib import Path
 
 def work(path):
     return {"n": len(Path(path).read_text()), "half": len(path) / 2}
+"""
+CURVE = """
+import numpy as np
+
+
+def angle(p):
+    return {"y": float(np.arctan(p["x"]))}
 """
 RECIPE = {
     "name": "small", "analysis": "map", "inputs": {"files": "data*.txt"},
@@ -261,6 +273,30 @@ def test_another_result_differs(call, here, small):
     assert {f["item"]: f["state"] for f in found} == {
         "code": "note", "result": "differs", "output table.ecsv": "differs"
     }  # fmt: skip
+
+
+def test_an_output_from_another_kind_of_cpu(call, here, tmp_path):
+    """Without the vector instructions of this one numpy's arctan gives other last bits."""
+    (here / "curve.py").write_text(CURVE)
+    numbers = np.linspace(-5, 5, 200).tolist()
+    recipe = {"name": "curve", "analysis": "map", "inputs": {"grid": {"x": numbers}},
+              "options": {"function": "curve:angle"}, "outputs": ["curve.ecsv"]}  # fmt: skip
+    (here / "curve.yaml").write_text(yaml.safe_dump(recipe))
+    features = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    words = ["run", "curve.yaml", "--allow-code", "-p", "threads.yaml", "--output", str(tmp_path / "out")]
+    subprocess.run(
+        [sys.executable, "-m", "daskpar", *words], cwd=here, check=True, capture_output=True,
+        env=environment(NPY_DISABLE_CPU_FEATURES=" ".join(features)),
+    )  # fmt: skip
+    file = tmp_path / "out" / "curve.ecsv"
+    assert outputs.read_provenance(file)["host"]["cpu_kind"] != cpu_kind()
+    arguments = ["rerun", file, "--verify", "--allow-code", "-p", "threads.yaml"]
+    code, found, _ = call(*arguments)
+    assert (code, [f["message"] for f in found if "tolerance" not in f["message"]]) == (0, [])
+    with changed(here / "curve.py", lambda data: data.replace(b"float(", b"1.00001 * float(")):
+        code, found, _ = call(*arguments)
+    assert code == 5
+    assert [f["item"] for f in found if f["state"] == "differs"] == ["output curve.ecsv"]
 
 
 def test_differences_by_tolerance(small, carlo, tmp_path):

@@ -3,8 +3,8 @@
 Plain functions on arrays, without dask, so that every version of the analysis can use them. A *piece* is some
 points of a sample as they were read: ``positions`` (n, 3) and, where there are any, ``weights`` (n,). The
 *plan* says how space is cut into cells and the cells into ranges, one a block. A *sorted piece* holds its
-points by block: the array ``"17"`` has the rows (x, y, z, weight, patch) of those that lie in the cells of
-block 17, in the order they had.
+points by block: the array ``"17"`` has the rows (x, y, z), or (x, y, z, weight, patch) where weights or
+patches matter, of those that lie in the cells of block 17, in the order they had.
 """
 
 from __future__ import annotations
@@ -53,6 +53,11 @@ class Question(NamedTuple):
     def doubled(self) -> bool:
         """Whether each pair is visited once and stands for two."""
         return self.auto and not self.binning.signed
+
+    @property
+    def columns(self) -> int:
+        """What is kept of a point: its place, or also weight and patch."""
+        return 5 if self.wanted.weights or self.wanted.n_patches else 3
 
 
 def make_plan(
@@ -187,12 +192,13 @@ def sort_piece(
         The nearest says which patch a point belongs to.
     """
     positions = piece["positions"]
-    rows = np.ones((len(positions), 5))
-    rows[:, :3] = along_axes(positions, question.binning)
-    if "weights" in set(piece):
-        rows[:, 3] = piece["weights"]
-    rows[:, 4] = 0 if centres is None or not len(positions) else assign_patches(positions, centres)
-    cells = cell_numbers(np.ascontiguousarray(rows[:, :3]), layout_of(plan))
+    rows = np.empty((len(positions), question.columns))
+    placed = along_axes(positions, question.binning)
+    rows[:, :3] = placed
+    if question.columns > 3:
+        rows[:, 3] = piece["weights"] if "weights" in set(piece) else 1
+        rows[:, 4] = 0 if centres is None or not len(positions) else assign_patches(positions, centres)
+    cells = cell_numbers(placed, layout_of(plan))
     # Cells between two ranges belong to the bucket before them; those before the first to the first.
     bucket = np.maximum(np.searchsorted(plan["ranges"][:, 0], cells, side="right") - 1, 0)
     order = np.argsort(bucket, kind="stable")
@@ -220,7 +226,7 @@ def count_block(
     """
     layout, ranges = layout_of(plan), plan["ranges"]
     if block >= len(ranges):
-        nothing = _packed(question, layout, np.empty((0, 5)))
+        nothing = _packed(question, layout, np.empty((0, question.columns)))
         return partial(layout, (0, 0), nothing, nothing if two else None, question.binning, question.wanted)
     first, last = map(int, ranges[block])
     buckets = needed_blocks(question, plan, block)
@@ -249,17 +255,16 @@ def _buckets(starts: NDArray[np.int64], near: NDArray[np.int64]) -> list[int]:
 def _gather(
     question: Question, pieces: Sequence[Mapping[str, NDArray[Any]]], buckets: Sequence[int]
 ) -> Floats:
-    """Return the rows of some blocks: positions alone, (n, 3), where nothing else is wanted, else (n, 5)."""
+    """Return the rows of some blocks."""
     # The names first: asking a stored piece whether it has an array would read the array.
     held = [set(piece) for piece in pieces]
-    columns = 5 if question.wanted.weights or question.wanted.n_patches else 3
     parts = [
-        np.array(piece[name][:, :columns])
+        piece[name]
         for name in map(str, buckets)
         for piece, names in zip(pieces, held, strict=True)
         if name in names
     ]
-    return np.concatenate([np.empty((0, columns)), *parts])
+    return np.concatenate([np.empty((0, question.columns)), *parts])
 
 
 def _packed(question: Question, layout: Layout, rows: Floats) -> Any:

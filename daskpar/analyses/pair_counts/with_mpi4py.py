@@ -15,7 +15,7 @@ bits, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,6 @@ from daskpar.analyses.pair_counts.problem import MOST_BLOCKS, Problem
 from daskpar.analyses.pair_counts.steps import finished, summed, weigh
 from daskpar.by_hand import Job, Variables
 
-COLUMNS = 5  # of a row: x, y, z, weight, patch
 Slab = dict[int, Any]  # rows of points by the number of their block
 
 
@@ -147,30 +146,30 @@ def to_slabs(
     question: Any, plan: Any, pieces: Sequence[Any], centres: Any, world: Any, traffic: list[int]
 ) -> Slab:
     """Send every point to the rank in whose slab it lies; return the points of the own slab."""
-    number = len(plan["ranges"])
+    number, columns = len(plan["ranges"]), question.columns
     by_block = [stage.sort_piece(question, plan, piece, centres) for piece in pieces]
-    rows = [joined([piece[str(k)] for piece in by_block if str(k) in piece]) for k in range(number)]
+    rows = [joined((p[str(k)] for p in by_block if str(k) in p), columns) for k in range(number)]
     sizes = np.array([len(some) for some in rows], np.int64)
     everyones = np.array(world.allgather(sizes)).reshape(world.size, number)
-    to = [int(sizes[list(share(number, world, rank))].sum()) * COLUMNS for rank in range(world.size)]
+    to = [int(sizes[list(share(number, world, rank))].sum()) * columns for rank in range(world.size)]
     mine = list(share(number, world))
-    come = (everyones[:, mine].sum(axis=1) * COLUMNS).tolist()
+    come = (everyones[:, mine].sum(axis=1) * columns).tolist()
     received = np.empty(sum(come))
-    world.Alltoallv([joined(rows), to], [received, come])
+    world.Alltoallv([joined(rows, columns), to], [received, come])
     traffic[0] += 8 * (sum(to) - to[world.rank])
     # What comes from a rank is ordered by block; ranks are in the order of the pieces they have read.
     slab: dict[int, list[Any]] = {block: [] for block in mine}
-    start, table = 0, received.reshape(-1, COLUMNS)
+    start, table = 0, received.reshape(-1, columns)
     for rank in range(world.size):
         for block in mine:
             slab[block].append(table[start : start + everyones[rank, block]])
             start += int(everyones[rank, block])
-    return {block: joined(parts) for block, parts in slab.items()}
+    return {block: joined(parts, columns) for block, parts in slab.items()}
 
 
-def joined(parts: Sequence[Any]) -> Any:
+def joined(parts: Iterable[Any], columns: int) -> Any:
     """Return rows one after the other."""
-    return np.ascontiguousarray(np.concatenate([np.empty((0, COLUMNS)), *parts]))
+    return np.ascontiguousarray(np.concatenate([np.empty((0, columns)), *parts]))
 
 
 def with_boundaries(question: Any, plan: Any, slab: Slab, world: Any, traffic: list[int]) -> Slab:
@@ -182,12 +181,12 @@ def with_boundaries(question: Any, plan: Any, slab: Slab, world: Any, traffic: l
     near = {k for block in share(number, world) for k in stage.needed_blocks(question, plan, block)}
     needed = world.allgather(sorted(near))
     sizes = dict(in_order([(block, len(rows)) for block, rows in slab.items()], world))
-    return exchange(slab, needed, owner, sizes, world, traffic)
+    return exchange(slab, needed, owner, sizes, question.columns, world, traffic)
 
 
 def exchange(
-    slab: Slab, needed: list[list[int]], owner: Mapping[int, int], sizes: Mapping[int, int], world: Any,
-    traffic: list[int],
+    slab: Slab, needed: list[list[int]], owner: Mapping[int, int], sizes: Mapping[int, int], columns: int,
+    world: Any, traffic: list[int],
 ) -> Slab:  # fmt: skip
     """Exchange boundary points with all ranks that need some or have some: one message each way.
 
@@ -197,13 +196,13 @@ def exchange(
     for other in (rank for rank in range(world.size) if rank != world.rank):
         theirs = [block for block in needed[world.rank] if owner[block] == other]
         if any(sizes[block] for block in theirs):
-            buffer = np.empty((sum(sizes[block] for block in theirs), COLUMNS))
+            buffer = np.empty((sum(sizes[block] for block in theirs), columns))
             arriving[other] = theirs, buffer
             requests.append(world.Irecv(buffer, other))
     for other in (rank for rank in range(world.size) if rank != world.rank):
         wanted = [block for block in needed[other] if owner[block] == world.rank]
         if any(sizes[block] for block in wanted):
-            sent.append(joined([slab[block] for block in wanted]))  # kept until it is sent
+            sent.append(joined((slab[block] for block in wanted), columns))  # kept until it is sent
             requests.append(world.Isend(sent[-1], other))
     MPI.Request.Waitall(requests)
     traffic[0] += sum(message.nbytes for message in sent)

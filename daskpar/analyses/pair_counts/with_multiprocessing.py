@@ -96,12 +96,13 @@ def _weigh(given: tuple[Handle, Any, int]) -> Any:
 
 def _sort(given: tuple[str, Handle, Handle, Any]) -> Handle:
     name, plan, handle, centres = given
+    question = _problem.questions[name]
     where = centres["centres"] if centres else None
-    sorted_piece = sort_piece(_problem.questions[name], mapped(plan), mapped(handle), where)
+    sorted_piece = sort_piece(question, mapped(plan), mapped(handle), where)
     sizes = [len(rows) for rows in sorted_piece.values()]
     return share(
         {
-            "rows": np.concatenate([np.empty((0, 5)), *sorted_piece.values()]),
+            "rows": np.concatenate([np.empty((0, question.columns)), *sorted_piece.values()]),
             "ends": np.cumsum(sizes, dtype=np.int64),
             "blocks": np.array([int(block) for block in sorted_piece], np.int64),
         }
