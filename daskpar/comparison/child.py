@@ -16,7 +16,7 @@ import pickle
 import resource
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -25,13 +25,15 @@ from daskpar.errors import DaskparError
 
 DASK = "daskpar.comparison.with_dask:run"
 DASK_MPI = "daskpar.comparison.with_dask:run_on_ranks"
+HEADER, PIECE = 8, 32 * 1024  # bytes of the input's length, and that are sent at a time
+TAKEN = "taken"
 
 
 def main(target: str, workers: str, began: str, folder: str) -> None:
     """Run one version and leave its result and its times."""
     clock = Clock(float(began))
     # Other ranks are not asked: some launchers never close their standard input.
-    sent = sys.stdin.buffer.read() if _rank() == 0 else b""
+    sent = taken_in(sys.stdin.buffer, Path(folder)) if _rank() == 0 else b""
     given: dict[str, Any] = pickle.loads(sent) if sent else {"record": None, "options": None}
     notes = {"setup": given.get("setup"), "folder": folder} if target in (DASK, DASK_MPI) else {}
     job = Job(given["record"], given["options"], int(workers), clock, notes)
@@ -51,6 +53,18 @@ def main(target: str, workers: str, began: str, folder: str) -> None:
         **{key: value for key, value in job.notes.items() if key not in ("setup", "folder")},
     }
     (Path(folder) / "timing.json").write_text(json.dumps(found))
+
+
+def taken_in(stream: BinaryIO, folder: Path) -> bytes:
+    """Read the input, and note after each piece how much it was, for the sender waits for that."""
+    size, found = int.from_bytes(stream.read(HEADER), "big"), bytearray()
+    while len(found) < size:
+        piece = stream.read(min(PIECE, size - len(found)))
+        if not piece:
+            raise EOFError("the input ends early")
+        found += piece
+        (folder / TAKEN).write_text(str(len(found)))
+    return bytes(found)
 
 
 def _rank() -> int:

@@ -26,7 +26,7 @@ import xarray as xr
 
 from daskpar.by_hand import cores_occupied, is_mpi
 from daskpar.clusters.worker_jobs import BATCH_JOBS
-from daskpar.comparison.child import DASK, DASK_MPI
+from daskpar.comparison.child import DASK, DASK_MPI, HEADER, PIECE, TAKEN
 from daskpar.dataset_store import result_hash
 from daskpar.errors import ClusterError
 from daskpar.launching import WITHOUT_NETWORK
@@ -117,8 +117,8 @@ class Launcher:
         mark = f"{MARK}={uuid4().hex}" if "SLURM_JOB_ID" in os.environ else ""
         environment = {**self._environment(), **dict([mark.split("=")] if mark else [])}
         with _process(command, environment, folder, mark) as process, _memory(process, watch, mark) as peak:
-            _feed(process, sent)
             try:
+                feed(process, sent, folder, self.time_limit)
                 code = process.wait(self.time_limit)
             except subprocess.TimeoutExpired:
                 todo = "give it longer, or less to do"
@@ -266,11 +266,24 @@ def _marked(mark: str) -> list[Any]:
     return found
 
 
-def _feed(process: subprocess.Popen[bytes], sent: bytes) -> None:
-    """Write the input; a version that ended before it was read says why itself."""
+def feed(process: subprocess.Popen[bytes], sent: bytes, folder: Path, time_limit: float) -> None:
+    """Write the input piece by piece; a version that ended before it was read says why itself.
+
+    MPICH's launcher gives up where it cannot hand standard input on at once, and a pipe holds 64 kB: so each
+    piece waits until the one before it was taken.
+    """
     pipe: Any = process.stdin
+    taken, until = folder / TAKEN, time.monotonic() + time_limit
+    taken.write_text("0")
     try:
-        pipe.write(sent)
+        pipe.write(len(sent).to_bytes(HEADER, "big"))
+        for start in range(0, len(sent), PIECE):
+            while int(taken.read_text() or 0) < start and process.poll() is None:
+                if time.monotonic() > until:
+                    raise subprocess.TimeoutExpired(process.args, time_limit)
+                time.sleep(0.002)
+            pipe.write(sent[start : start + PIECE])
+            pipe.flush()
         pipe.close()
     except BrokenPipeError:
         return

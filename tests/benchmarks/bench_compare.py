@@ -45,7 +45,7 @@ def recipes(seconds):
         "image_stats": {
             "analysis": "image_stats",
             "inputs": {
-                "synthetic": {"n_frames": max(8, round(16 * seconds)), "shape": [2048, 2048], "seed": 1}
+                "synthetic": {"n_frames": max(8, round(8 * seconds)), "shape": [4096, 4096], "seed": 1}
             },
         },
         "pair_counts": {
@@ -53,7 +53,7 @@ def recipes(seconds):
             "inputs": {
                 "synthetic": {
                     "kind": "uniform",
-                    "n_points": round(220_000 * seconds**0.5),
+                    "n_points": round(580_000 * seconds**0.5),
                     "boxsize": 500,
                     "seed": 1,
                 }
@@ -68,7 +68,7 @@ def recipes(seconds):
             "analysis": "monte_carlo",
             "options": {
                 "trial": {"kind": "pi"},
-                "n_samples": round(6e8 * seconds),
+                "n_samples": round(1e9 * seconds),
                 "batch_size": 1 << 20,
                 "seed": 1,
             },

@@ -1,5 +1,6 @@
 """Versions with mpi4py under a real mpiexec: the bits of the dask version, on any number of ranks."""
 
+import json
 import re
 
 import numpy as np
@@ -65,6 +66,19 @@ def test_the_bits_of_dask(name, ranks, tmp_path, package):
     found = measured(problem, target, "mpi4py", ranks, package)
     assert found.result_hash == result_hash(dask_result(problem))
     assert found.notes["dask_loaded"] is False
+
+
+def test_an_input_that_no_pipe_holds(tmp_path, runs):
+    """MPICH's launcher gives up where rank 0 does not take what it is sent at once."""
+    numbers = np.linspace(0.1, 5, 4000).round(6).tolist()
+    grid = {"omega_matter": [0.3], "hubble": [70.0], "redshift": numbers}
+    recipe = {
+        "name": "grid", "analysis": "map", "inputs": {"grid": grid},
+        "options": {"function": "daskpar.analyses.map.examples:comoving_distance", "items_per_block": 100},
+    }  # fmt: skip
+    (tmp_path / "grid.yaml").write_text(json.dumps(recipe))
+    found = daskpar.compare(tmp_path / "grid.yaml", ["serial", "mpi4py"], [2], repeats=1, time_limit=120)
+    assert [one["agrees"] for one in found.data["agreement"]] == [True, True]
 
 
 @pytest.mark.parametrize("name", ["monte_carlo", "monte_carlo in rounds"])

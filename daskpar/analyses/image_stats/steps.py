@@ -10,7 +10,7 @@ import numpy as np
 
 from daskpar.analyses.image_stats import kernel
 from daskpar.analyses.image_stats.calibration import CalibratedStack, calibrated
-from daskpar.analyses.image_stats.partition import runs
+from daskpar.analyses.image_stats.partition import row_runs, runs
 from daskpar.errors import InputError, RecipeError
 from daskpar.inputs.images import check_aligned, read_band, read_band_raw, read_mask_rows, read_rows
 
@@ -64,7 +64,7 @@ class Problem:
             if options.combine.align is None:
                 check_aligned(record)
             self.settings = _settings(record, options.combine.model_dump(exclude={"align", "section"}))
-            self.bands = list(runs(rows, frames * columns * record.dtype.itemsize))
+            self.bands = list(row_runs(frames, rows, columns * record.dtype.itemsize))
         if self.stats is not None:
             self.groups = list(runs(frames, rows * columns * record.dtype.itemsize))
 

@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 from dask._task_spec import List, Task, TaskRef
 
-from daskpar.analyses.image_stats.partition import BLOCK_BYTES, runs
 from daskpar.durable import Nodes, digest_of
 from daskpar.lazy import da
-
-__all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "gathered", "runs"]
 
 CHUNK_BYTES = 4 << 20
 

@@ -16,7 +16,8 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 
 from daskpar.analyses.image_stats import kernel
-from daskpar.analyses.image_stats.with_dask.blocks import gathered, runs
+from daskpar.analyses.image_stats.partition import row_runs
+from daskpar.analyses.image_stats.with_dask.blocks import gathered
 from daskpar.analyses.image_stats.with_dask.expression import bands_of, evaluated_bands
 from daskpar.analyses.image_stats.with_dask.levels import known_levels, measured_levels
 from daskpar.analyses.image_stats.with_dask.planes import aligned_planes, check, check_alignment, places
@@ -217,7 +218,7 @@ def _blocks(
 ) -> tuple[list[tuple[int, int]], list[Delayed]]:
     """Return the row bands, and a durable node for each."""
     frames, rows, columns = stack.shape
-    bands = list(runs(rows, frames * columns * stack.dtype.itemsize))
+    bands = list(row_runs(frames, rows, columns * stack.dtype.itemsize))
     if "frames" in arrays:
         bands = bands_of(arrays["frames"])
     identity = {name: source.identity for name, source in sources.items()}

@@ -19,7 +19,7 @@ from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.utils import ensure_dict
 
-from daskpar.analyses.image_stats.with_dask.blocks import BLOCK_BYTES, runs
+from daskpar.analyses.image_stats.partition import LARGEST_BAND_BYTES, runs
 from daskpar.analyses.image_stats.with_dask.selection import (
     Selection,
     graph_of,
@@ -43,7 +43,7 @@ Graph = dict[Any, GraphNode]
 
 #: Chunks of an expression that are already row bands stay as they are up to this size: a stack of uint16
 #: becomes one of float64 in any expression.
-WIDEST_BAND = 4 * BLOCK_BYTES
+WIDEST_BAND = 4 * LARGEST_BAND_BYTES
 
 
 def bands_of(array: da.Array) -> list[tuple[int, int]]:

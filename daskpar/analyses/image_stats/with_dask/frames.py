@@ -16,7 +16,8 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 
 from daskpar.analyses.image_stats import kernel
-from daskpar.analyses.image_stats.with_dask.blocks import gathered, runs
+from daskpar.analyses.image_stats.partition import runs
+from daskpar.analyses.image_stats.with_dask.blocks import gathered
 from daskpar.analyses.image_stats.with_dask.expression import bands_of, evaluated_bands
 from daskpar.analyses.image_stats.with_dask.selection import files_behind
 from daskpar.analyses.image_stats.with_dask.sources import FileBands, MappedArray, scratch_folder
