@@ -24,7 +24,7 @@ import struct
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +105,16 @@ class Stored(Mapping[str, NDArray[Any]]):
             entry = _layout(header)[name]
             file.seek(self.offset + entry["offset"])
             return _read_array(file, entry, self.path, self.offset)
+
+    def some(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """Return the arrays of these names that there are, with one opening of the file."""
+        with self._opened() as (file, header):
+            layout, found = _layout(header), {}
+            for name in names:
+                if name in layout:
+                    file.seek(self.offset + layout[name]["offset"])
+                    found[name] = _read_array(file, layout[name], self.path, self.offset)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._layout)

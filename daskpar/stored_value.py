@@ -7,7 +7,7 @@ of a Dataset stands what else it is, as JSON text.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,12 @@ def load(record: Stored) -> Any:
     if names == (ARRAY,):
         return record[ARRAY]
     return _to_dataset(record) if DATASET in names else record
+
+
+def some_of(partial: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
+    """Return the arrays of these names that a partial has; a stored one opens its file once for all."""
+    some: Any = getattr(partial, "some", None)
+    return {name: partial[name] for name in names if name in partial} if some is None else some(names)
 
 
 def _of_dataset(dataset: xr.Dataset) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from daskpar.analyses.pair_counts.kernel.partial import Partial, Wanted, partial
 from daskpar.analyses.pair_counts.kernel.survey import along_axes
 from daskpar.analyses.pair_counts.patches import assign_patches
 from daskpar.errors import InputError
+from daskpar.stored_value import some_of
 
 Floats = NDArray[np.float64]
 Piece = Mapping[str, NDArray[Any]]
@@ -256,14 +257,9 @@ def _gather(
     question: Question, pieces: Sequence[Mapping[str, NDArray[Any]]], buckets: Sequence[int]
 ) -> Floats:
     """Return the rows of some blocks."""
-    # The names first: asking a stored piece whether it has an array would read the array.
-    held = [set(piece) for piece in pieces]
-    parts = [
-        piece[name]
-        for name in map(str, buckets)
-        for piece, names in zip(pieces, held, strict=True)
-        if name in names
-    ]
+    names = [str(block) for block in buckets]
+    held = [some_of(piece, names) for piece in pieces]
+    parts = [piece[name] for name in names for piece in held if name in piece]
     return np.concatenate([np.empty((0, question.columns)), *parts])
 
 
