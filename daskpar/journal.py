@@ -36,6 +36,7 @@ class Journal:
         self._state = dict(state)
         self._events: list[dict[str, Any]] = []
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._stop = threading.Event()
         self._changed = True
         self._failure: Exception | None = None
@@ -93,13 +94,17 @@ class Journal:
                 return
 
     def write(self) -> None:
-        """Write what has changed."""
+        """Write what has changed.
+
+        One thread at a time: else an older state could be written after a newer one.
+        """
         if self._lost.is_set():
             return
-        with self._lock:
-            events, self._events = self._events, []
-            state = {**self._state, "written": time.time()} if self._changed else None
-            self._changed = False
-        self._run.append_events(events)
-        if state is not None:
-            self._run.write_state(state)
+        with self._writing:
+            with self._lock:
+                events, self._events = self._events, []
+                state = {**self._state, "written": time.time()} if self._changed else None
+                self._changed = False
+            self._run.append_events(events)
+            if state is not None:
+                self._run.write_state(state)

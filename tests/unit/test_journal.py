@@ -121,3 +121,28 @@ def test_who_has_lost_the_run_writes_nothing_more(run):
         work()
     assert run.read_state()["state"] == "running"
     assert kinds(run) == []
+
+
+def test_an_older_state_never_comes_after_a_newer_one(run, monkeypatch):
+    """A slow disk holds one thread up while it writes; another has something newer to write meanwhile."""
+    begun, go_on, write = threading.Event(), threading.Event(), run.write_state
+
+    def slow(state):
+        if state["state"] == "running":
+            begun.set()
+            assert go_on.wait(10)
+        write(state)
+
+    monkeypatch.setattr(type(run), "write_state", lambda self, state: slow(state))
+    journal = Journal(run, {"state": "running"})
+    first = threading.Thread(target=journal.write)
+    first.start()
+    assert begun.wait(10)
+    journal.update(state="done")
+    second = threading.Thread(target=journal.write)
+    second.start()
+    second.join(0.2)
+    go_on.set()
+    first.join()
+    second.join()
+    assert run.read_state()["state"] == "done"
