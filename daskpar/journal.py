@@ -1,6 +1,7 @@
-"""The driver's diary: keeps `state.json` and `events.jsonl` up to date, each second, from one thread.
+"""The driver's diary: keeps `state.json` and `events.jsonl` up to date, each second, from a thread.
 
-The driver tells it what happened and goes on; the thread writes. Nobody else writes these two files.
+The driver tells it what happened and goes on; the thread writes, and the driver itself where a state must not
+wait, as the end of a run. Nobody else writes these two files.
 """
 
 from __future__ import annotations

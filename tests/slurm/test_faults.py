@@ -17,7 +17,8 @@ def driver_of(site):
 
 
 def worker_jobs(site):
-    return set(json.loads((run_of(site) / "jobs.json").read_text()).values())
+    """The jobs that were submitted, by worker name."""
+    return json.loads((run_of(site) / "jobs.json").read_text())
 
 
 def test_the_driver_reaches_its_walltime(slurm, tmp_path):
@@ -127,12 +128,12 @@ def test_a_node_hangs(slurm, tmp_path):
     site.profile(driver={"mode": "here"})
     site.json("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", "--detach")
     site.wait(some_done)
-    before = worker_jobs(site)
+    before = {*worker_jobs(site).values()}
     _, pid, _ = UserFolder.computed(site)[-1]
     worker = psutil.Process(int(pid))
     worker.parent().suspend()  # its nanny, which would start another
     worker.kill()
-    site.wait(lambda status: worker_jobs(site) - before)
+    site.wait(lambda status: {*worker_jobs(site).values()} - before)
     status = site.wait()
     assert status["result_hash"] == site.local_hash()
     assert len(site.computed()) <= 60 + 1
