@@ -259,6 +259,7 @@ def _follow_or_leave(handle: Run, follow: bool, as_json: bool) -> None:
         )
         typer.echo(json.dumps(found) if as_json else told)
         return
+    _mine[:] = [] if handle.is_job else [handle.name]
     try:
         with shown(handle.directory, quiet=as_json):
             status = handle.wait()
@@ -271,6 +272,10 @@ def _follow_or_leave(handle: Run, follow: bool, as_json: bool) -> None:
     _report(handle.directory, status, as_json)
 
 
+#: The run that this command drives, once there is one: it ends with the command, and can be resumed.
+_mine: list[str] = []
+
+
 def _is_run(what: str) -> bool:
     path = Path(what)
     return (path / "run.json").is_file() or not (path.exists() or path.suffix in (".yaml", ".yml"))
@@ -279,6 +284,7 @@ def _is_run(what: str) -> bool:
 def _in_foreground(directory: RunDirectory, work: Callable[[], Any], as_json: bool) -> None:
     from daskpar.progress import shown
 
+    _mine[:] = [directory.name]
     with shown(directory, quiet=as_json):
         work()
     _report(directory, directory.status(), as_json)
@@ -302,6 +308,7 @@ def run_command(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    _mine.clear()
     try:
         code = int(app(arguments, standalone_mode=False) or 0)
         return _interrupted(arguments) if code == 130 else code  # what the parser makes of Ctrl-C
@@ -317,16 +324,21 @@ def run_command(arguments: list[str]) -> int:
             typer.echo("the time of this job is over; another one goes on with the run", err=True)
             return 0
         if type(error).__name__ == "Terminated":
-            typer.echo("terminated; what was stored is kept: daskpar resume last", err=True)
+            typer.echo(f"terminated{_kept(arguments)}", err=True)
             return 143
         raise
 
 
 def _interrupted(arguments: list[str]) -> int:
-    go_on = "interrupted; what was stored is kept, go on with: daskpar resume last"
-    compared = "interrupted; what was measured is kept: daskpar report COMPARISON"
-    typer.echo(compared if arguments[:1] == ["compare"] else go_on, err=True)
+    typer.echo(f"interrupted{_kept(arguments)}", err=True)
     return 130
+
+
+def _kept(arguments: list[str]) -> str:
+    """Say what is kept of a command that was ended from outside, if anything is."""
+    if arguments[:1] == ["compare"]:
+        return "; what was measured is kept: daskpar report COMPARISON"
+    return f"; what was stored is kept, go on with: daskpar resume {_mine[0]}" if _mine else ""
 
 
 def _unexpected(error: Exception, debug: bool) -> int:

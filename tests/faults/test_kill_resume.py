@@ -222,7 +222,7 @@ def test_an_interrupted_run_ends_cleanly_and_goes_on(case, cli, start, runs, num
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == code
     assert "Traceback" not in stderr
-    assert "daskpar resume" in stderr
+    assert f"daskpar resume {the_run(runs).name}" in stderr
     gone(processes, 10)
     status = json.loads(cli("status", "--json").stdout)
     assert status["state"] == "interrupted"

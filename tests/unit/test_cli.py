@@ -415,3 +415,12 @@ def test_what_a_status_says_to_people():
     assert "3 of 9 blocks" in text
     assert "daskpar resume m13" in text
     assert os.linesep in text
+
+
+def test_ctrl_c_before_there_is_a_run_speaks_of_none(monkeypatch, capsys, tmp_path):
+    def ctrl_c(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("daskpar.preparation.begin", ctrl_c)
+    assert run_command(["run", str(tmp_path / "recipe.yaml"), "-p", "threads.yaml"]) == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
