@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daskpar.aligned import aligned
 from daskpar.errors import InputError
 from daskpar.inputs.file_access import OpenFile, opened, read_exactly
 from daskpar.inputs.image_decode import inflate, untile
@@ -225,7 +226,7 @@ def read_band_raw(
     if stored is None:
         raise ValueError("the frames are compressed or stored in different dtypes: use read_band")
     if out is None:
-        out = np.empty((len(stack), stop - start, stack.shape[1]), stored)
+        out = aligned((len(stack), stop - start, stack.shape[1]), stored)
     for frame in range(len(stack)):
         read_rows_raw(stack, frame, start, stop, plane=plane, out=out[frame])
     return out

@@ -1,11 +1,16 @@
-"""The cache of compiled kernels: seen by other processes, stamped with all sources, safe to start at once."""
+"""Compiled kernels: their cache, seen by all processes and stamped with all sources; what is aligned."""
 
 import os
 import subprocess
 import sys
 import textwrap
 
-from daskpar.compiled import sources_digest
+import numba
+import numpy as np
+import pytest
+
+from daskpar.aligned import CACHE_LINE, aligned
+from daskpar.compiled import aligned_stack, sources_digest
 
 MAIN = """
 import sys
@@ -85,3 +90,24 @@ def test_digest_holds_names_and_contents(tmp_path):
     before = sources_digest.__wrapped__(tmp_path)
     (tmp_path / "kernels" / "inner.py").rename(tmp_path / "kernels" / "other.py")
     assert sources_digest.__wrapped__(tmp_path) != before
+
+
+def test_vectors_on_the_stack_begin_at_cache_lines():
+    @numba.njit
+    def add_one(x):
+        aligned_stack()
+        return x + 1.0
+
+    assert add_one(1.0) == 2.0
+    (code,) = add_one.inspect_llvm().values()
+    assert '"stackrealign"' in code
+
+
+@pytest.mark.parametrize("shape", [5, (3, 7), 0])
+@pytest.mark.parametrize("dtype", [">f4", np.float64, np.bool_])
+def test_arrays_begin_at_cache_lines(shape, dtype):
+    array = aligned(shape, dtype, 1)
+    assert array.ctypes.data % CACHE_LINE == 0
+    assert array.dtype == dtype
+    assert array.shape == np.empty(shape).shape
+    assert np.all(array == 1)

@@ -84,7 +84,7 @@ def test_kernels_import_nothing_of_ours_but_kernels_and_errors():
         own = path.relative_to(ROOT).with_suffix("").parts
         kernel = ".".join(own[: own.index("kernel") + 1])
         ours = {name for name in imports(path) if name.startswith("daskpar.")}
-        allowed = ("daskpar.errors", "daskpar.compiled", kernel, kernel.rpartition(".")[0])
+        allowed = ("daskpar.errors", "daskpar.compiled", "daskpar.aligned", kernel, kernel.rpartition(".")[0])
         assert {name for name in ours if not name.startswith(allowed)} == set(), place(path)
 
 

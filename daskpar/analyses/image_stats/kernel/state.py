@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from daskpar.aligned import aligned
+
 from .compiled import LANES, Array, inner, padded_rows
 
 
@@ -76,25 +78,25 @@ CHUNK_BYTES = 1 << 19
 
 def new_state(pixels: int) -> State:
     """Return the state of some pixels, unset."""
-    ranks, sums = np.zeros((2, pixels), np.int32), np.zeros((3, pixels))
+    ranks, sums = aligned((2, pixels), np.int32, 0), aligned((3, pixels), fill=0)
     return State(ranks[0], ranks[1], sums[0], sums[1], sums[2])
 
 
 def new_bounds(n: int, dtype: np.dtype[Any]) -> Bounds:
     """Return the bounds of a tile of ``n`` frames, unset."""
-    reach, going = np.zeros((2, LANES))
-    places, kept = np.zeros(LANES, np.int64), np.zeros(LANES, np.uint32)
-    room = Room(np.empty(padded_rows(n) * LANES, dtype), places, kept, new_state(LANES), reach, going)
-    centre, lower, upper, doubt, mads, scratch = np.zeros((6, LANES))
+    reach, going = aligned((2, LANES), fill=0)
+    places, kept = aligned(LANES, np.int64, 0), aligned(LANES, np.uint32, 0)
+    room = Room(aligned(padded_rows(n) * LANES, dtype), places, kept, new_state(LANES), reach, going)
+    centre, lower, upper, doubt, mads, scratch = aligned((6, LANES), fill=0)
     return Bounds(centre, lower, upper, doubt, mads, scratch, room)
 
 
 def new_few(n: int, dtype: np.dtype[Any]) -> Few:
     """Return room for a tile of pixels of ``n`` frames."""
-    flags = np.zeros((2, LANES), np.bool_)
-    tile = np.full(padded_rows(n) * LANES, np.inf, dtype)
-    pixels, total = np.zeros(LANES, np.int64), np.zeros(LANES, np.int32)
-    listed, kept = np.zeros((2, LANES), np.uint32)
+    flags = aligned((2, LANES), np.bool_, False)
+    tile = aligned(padded_rows(n) * LANES, dtype, np.inf)
+    pixels, total = aligned(LANES, np.int64, 0), aligned(LANES, np.int32, 0)
+    listed, kept = aligned((2, LANES), np.uint32, 0)
     bounds = new_bounds(n, dtype)
     return Few(pixels, listed, kept, tile, total, flags[0], flags[1], new_state(LANES), bounds)
 
@@ -104,10 +106,10 @@ def new_chunk(n: int, pixels: int, dtype: np.dtype[Any]) -> Chunk:
     size = padded_rows(n) * LANES
     tiles = max(1, min(CHUNK_BYTES // (size * dtype.itemsize), -(-pixels // LANES)))
     return Chunk(
-        values=np.full(tiles * size, np.inf, dtype),
-        ranked=np.full(tiles * size, np.inf, dtype),
-        total=np.zeros(tiles * LANES, np.int32),
-        unsure=np.zeros(tiles * LANES, np.bool_),
+        values=aligned(tiles * size, dtype, np.inf),
+        ranked=aligned(tiles * size, dtype, np.inf),
+        total=aligned(tiles * LANES, np.int32, 0),
+        unsure=aligned(tiles * LANES, np.bool_, False),
         state=new_state(tiles * LANES),
     )
 
@@ -120,9 +122,7 @@ def tile_state(chunk: Chunk, at: int) -> State:
 
 
 @inner
-def gather(
-    tile: Array, n: int, at: int, listed: Array, s: State, b: Bounds, few: Few, place: int
-) -> None:
+def gather(tile: Array, n: int, at: int, listed: Array, s: State, b: Bounds, few: Few, place: int) -> None:
     """Copy listed pixels of a tile, with their bounds, to ``place`` and on; all their values are in use.
 
     The first pixel of the tile is pixel ``at`` of the chunk.

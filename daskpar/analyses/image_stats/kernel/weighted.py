@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from daskpar.aligned import aligned
+
 from .chunks import Output, Task, combine
 from .compiled import LANES, Array, compiled, inner, padded_rows, reinterpret, whole_vectors, wide_vectors
 from .finish import MEDIAN, MEDIAN_FACTOR, SUM
@@ -62,9 +64,9 @@ class Room(NamedTuple):
 
 def new_room(n: int) -> Room:
     """Return room for the tiles of ``n`` frames."""
-    keys, ordered = np.full((2, padded_rows(n) * LANES), np.inf)
-    amiss, tags = np.zeros(LANES, np.bool_), np.zeros(LANES, np.int64)
-    sums = Sums(*np.zeros((8, LANES)))
+    keys, ordered = aligned((2, padded_rows(n) * LANES), fill=np.inf)
+    amiss, tags = aligned(LANES, np.bool_, False), aligned(LANES, np.int64, 0)
+    sums = Sums(*aligned((8, LANES), fill=0))
     return Room(keys, ordered, amiss, tags, sums, np.zeros(n, np.int64), np.zeros((2, n)))
 
 

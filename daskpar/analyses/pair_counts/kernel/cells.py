@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from daskpar.aligned import aligned
 from daskpar.analyses.pair_counts.kernel.compiled import compiled
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
-from daskpar.analyses.pair_counts.kernel.memory import address, aligned
+from daskpar.analyses.pair_counts.kernel.memory import address
 
 Floats = NDArray[np.float64]
 FAR = 1e150

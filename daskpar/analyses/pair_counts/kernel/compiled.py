@@ -8,9 +8,9 @@ from typing import Any
 
 from numba.extending import intrinsic
 
-from daskpar.compiled import compiled
+from daskpar.compiled import aligned_stack, compiled
 
-__all__ = ["compiled", "inlined", "instruction"]
+__all__ = ["aligned_stack", "compiled", "inlined", "instruction"]
 
 inlined: Callable[..., Any] = functools.partial(compiled, forceinline=True)
 """Decorator of what stands inside loops: vectors then stay in registers."""

@@ -12,7 +12,7 @@ from daskpar.analyses.pair_counts.kernel.collect import (
     point_at,
     resolve,
 )
-from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
+from daskpar.analyses.pair_counts.kernel.compiled import aligned_stack, compiled, inlined
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
 from daskpar.analyses.pair_counts.kernel.lookup import bin_numbers
 from daskpar.analyses.pair_counts.kernel.memory import get_int
@@ -59,6 +59,7 @@ def count_block(
     sifting : bool
         Count by `sift`, in passes: integers only.
     """
+    aligned_stack()
     n = 0
     for cell in range(first_cell, last_cell):
         begin = cell // layout.nz * (layout.nz + 1) + cell % layout.nz

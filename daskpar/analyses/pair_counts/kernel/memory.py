@@ -15,7 +15,6 @@ from numba import types
 from numpy.typing import NDArray
 
 from daskpar.analyses.pair_counts.kernel.compiled import instruction
-from daskpar.analyses.pair_counts.kernel.lanes import LANES
 
 
 def address(array: NDArray[Any]) -> int:
@@ -23,13 +22,6 @@ def address(array: NDArray[Any]) -> int:
     if not array.flags.c_contiguous or array.dtype not in (np.float64, np.int64):
         raise TypeError("an address is taken of contiguous float64 or int64 arrays only")
     return int(array.ctypes.data)
-
-
-def aligned(size: int) -> NDArray[np.float64]:
-    """Make an uninitialised float64 array that begins at a cache line."""
-    raw = np.empty(size + LANES)
-    first = -(raw.ctypes.data // 8) % LANES
-    return raw[first : first + size]
 
 
 def pointer(builder: Any, base: Any, index: Any, kind: Any) -> Any:

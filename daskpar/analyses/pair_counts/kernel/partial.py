@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from daskpar.aligned import aligned
 from daskpar.analyses.pair_counts.kernel.binning import Binning
 from daskpar.analyses.pair_counts.kernel.cells import Layout, Packed
 from daskpar.analyses.pair_counts.kernel.collect import CAPACITY, Buffers
 from daskpar.analyses.pair_counts.kernel.count import count_block
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
 from daskpar.analyses.pair_counts.kernel.lookup import make_lookup
-from daskpar.analyses.pair_counts.kernel.memory import address, aligned
+from daskpar.analyses.pair_counts.kernel.memory import address
 from daskpar.analyses.pair_counts.kernel.sift import worth_sifting
 from daskpar.analyses.pair_counts.kernel.tally import MANY_BINS, SPREAD, Bins
 from daskpar.analyses.pair_counts.kernel.windows import BOTH_ORDERS, CROSS, EACH_ONCE, make_room
