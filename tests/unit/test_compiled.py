@@ -103,11 +103,11 @@ def test_vectors_on_the_stack_begin_at_cache_lines():
     assert '"stackrealign"' in code
 
 
-@pytest.mark.parametrize("shape", [5, (3, 7), 0])
+@pytest.mark.parametrize("shape", [5, (3, 7), (2, 0)])
 @pytest.mark.parametrize("dtype", [">f4", np.float64, np.bool_])
 def test_arrays_begin_at_cache_lines(shape, dtype):
     array = aligned(shape, dtype, 1)
-    assert array.ctypes.data % CACHE_LINE == 0
+    assert array.size == 0 or array.ctypes.data % CACHE_LINE == 0
     assert array.dtype == dtype
     assert array.shape == np.empty(shape).shape
     assert np.all(array == 1)

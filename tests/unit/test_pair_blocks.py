@@ -16,9 +16,10 @@ from daskpar.analyses.pair_counts.kernel.blocks import (
     partition,
     predict_cost,
 )
+from daskpar.analyses.pair_counts.kernel.by_block import by_block
 from daskpar.analyses.pair_counts.kernel.cells import cell_numbers, pack
 from daskpar.analyses.pair_counts.kernel.partial import Wanted, finish, merge, partial
-from daskpar.analyses.pair_counts.kernel.survey import along_axes, lay_out
+from daskpar.analyses.pair_counts.kernel.survey import along_axes, corners, lay_out
 from daskpar.analysis import Where
 
 DATA = Path(os.environ.get("DASKPAR_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -193,3 +194,31 @@ def test_edges_and_sines_are_rounded_once():
     angles = np.concatenate([[0.0, np.pi / 2], np.linspace(1e-9, 3.2, 200)])
     assert np.all(np.abs(sine(angles) - np.sin(angles)) <= np.spacing(np.abs(np.sin(angles))))
     assert sine(np.array([np.pi / 6]))[0] == 0.49999999999999994
+
+
+@pytest.mark.parametrize("columns", [3, 5])
+@pytest.mark.parametrize("starts", [[0], [4, 9, 10, 31], list(range(0, 64, 3))])
+def test_points_by_block_are_those_of_a_stable_sort(starts, columns):
+    rng = np.random.default_rng(len(starts))
+    rows, cells = rng.random((1000, columns)), rng.integers(0, 64, 1000)
+    block = np.maximum(np.searchsorted(starts, cells, side="right") - 1, 0)
+    placed, bounds = by_block(rows, cells, np.array(starts))
+    np.testing.assert_array_equal(placed, rows[np.argsort(block, kind="stable")])
+    np.testing.assert_array_equal(np.diff(bounds), np.bincount(block, minlength=len(starts)))
+
+
+def test_points_by_block_where_there_are_none():
+    no_blocks, bounds = by_block(np.ones((2, 3)), np.zeros(2, np.int64), np.empty(0, np.int64))
+    assert (len(no_blocks), bounds.tolist()) == (2, [0])
+    no_points, bounds = by_block(np.empty((0, 3)), np.empty(0, np.int64), np.array([0, 5]))
+    assert (len(no_points), bounds.tolist()) == (0, [0, 0, 0])
+
+
+def test_corners_of_points():
+    rng = np.random.default_rng(1)
+    points = rng.normal(size=(1001, 3))
+    low, high = corners(points[::2])
+    np.testing.assert_array_equal(low, points[::2].min(axis=0))
+    np.testing.assert_array_equal(high, points[::2].max(axis=0))
+    assert np.isnan(corners(np.array([[0, np.nan, 1], [0, 2, 3]]))).tolist() == [[False, True, False]] * 2
+    assert np.isinf(corners(np.empty((0, 3)))).all()

@@ -23,10 +23,11 @@ from daskpar.analyses.pair_counts.kernel.blocks import (
     partition,
     predict_cost,
 )
+from daskpar.analyses.pair_counts.kernel.by_block import by_block
 from daskpar.analyses.pair_counts.kernel.cells import Layout, cell_numbers, pack
 from daskpar.analyses.pair_counts.kernel.layout import choose_layout, typical_density
 from daskpar.analyses.pair_counts.kernel.partial import Partial, Wanted, partial
-from daskpar.analyses.pair_counts.kernel.survey import along_axes
+from daskpar.analyses.pair_counts.kernel.survey import along_axes, corners
 from daskpar.analyses.pair_counts.patches import assign_patches
 from daskpar.errors import InputError
 from daskpar.stored_value import some_of
@@ -121,7 +122,8 @@ def extent(samples: Sequence[Sequence[Piece]]) -> tuple[Floats, Floats, list[int
             positions = piece["positions"]
             sizes[-1] += len(positions)
             if len(positions):
-                low, high = np.minimum(low, positions.min(axis=0)), np.maximum(high, positions.max(axis=0))
+                lowest, highest = corners(positions)
+                low, high = np.minimum(low, lowest), np.maximum(high, highest)
     return low, high, sizes
 
 
@@ -192,20 +194,17 @@ def sort_piece(
     centres : float64, shape (n_patches, 3), optional
         The nearest says which patch a point belongs to.
     """
-    positions = piece["positions"]
-    rows = np.empty((len(positions), question.columns))
+    positions, starts = piece["positions"], plan["ranges"][:, 0]
     placed = along_axes(positions, question.binning)
-    rows[:, :3] = placed
+    rows = placed
     if question.columns > 3:
+        rows = np.empty((len(positions), question.columns))
+        rows[:, :3] = placed
         rows[:, 3] = piece["weights"] if "weights" in set(piece) else 1
         rows[:, 4] = 0 if centres is None or not len(positions) else assign_patches(positions, centres)
-    cells = cell_numbers(placed, layout_of(plan))
-    # Cells between two ranges belong to the bucket before them; those before the first to the first.
-    bucket = np.maximum(np.searchsorted(plan["ranges"][:, 0], cells, side="right") - 1, 0)
-    order = np.argsort(bucket, kind="stable")
-    bounds = np.searchsorted(bucket[order], np.arange(len(plan["ranges"]) + 1))
+    rows, bounds = by_block(rows, cell_numbers(placed, layout_of(plan)), starts)
     spans = zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-    return {str(k): rows[order[a:b]] for k, (a, b) in enumerate(spans) if a < b}
+    return {str(k): rows[a:b] for k, (a, b) in enumerate(spans) if a < b}
 
 
 def count_block(

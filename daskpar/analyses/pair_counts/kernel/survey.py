@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from daskpar.analyses.pair_counts.kernel.binning import Binning
 from daskpar.analyses.pair_counts.kernel.cells import Layout
+from daskpar.analyses.pair_counts.kernel.compiled import compiled
 from daskpar.analyses.pair_counts.kernel.layout import choose_layout, typical_density
 
 Floats = NDArray[np.float64]
@@ -15,6 +18,25 @@ Floats = NDArray[np.float64]
 def along_axes(positions: Floats, binning: Binning) -> Floats:
     """Positions along the grid's axes, shape (n, 3): the line of sight last. A view where nothing changes."""
     return positions if binning.axes == (0, 1, 2) else positions[:, binning.axes]
+
+
+def corners(positions: Floats) -> tuple[Floats, Floats]:
+    """Return the smallest and the largest coordinates of some points, shape (n, 3); NaN where one is NaN."""
+    low, high = _corners(np.ascontiguousarray(positions, np.float64))
+    return np.asarray(low), np.asarray(high)
+
+
+@compiled
+def _corners(positions: Any) -> Any:
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for i in range(len(positions)):
+        for axis in range(3):
+            x = positions[i, axis]
+            if x < low[axis] or x != x:
+                low[axis] = x
+            if x > high[axis] or x != x:
+                high[axis] = x
+    return low, high
 
 
 def lay_out(
@@ -45,8 +67,9 @@ def lay_out(
         raise ValueError("signed separations of half the period have no sign")
     samples = [sample for sample in (one, two) if sample is not None and len(sample)]
     order = list(binning.axes)
-    low = np.min([sample.min(axis=0) for sample in samples] or [np.zeros(3)], axis=0)[order]
-    high = np.max([sample.max(axis=0) for sample in samples] or [np.zeros(3)], axis=0)[order]
+    ends = [corners(sample) for sample in samples] or [(np.zeros(3), np.zeros(3))]
+    low = np.min([lowest for lowest, _ in ends], axis=0)[order]
+    high = np.max([highest for _, highest in ends], axis=0)[order]
     plane, along, space = binning.reach
     neighbours = one if two is None else two
     return choose_layout(
