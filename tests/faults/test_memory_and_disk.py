@@ -8,7 +8,6 @@ import sys
 
 import pytest
 import yaml
-from astropy.table import Table
 from conftest import environment
 
 from daskpar import ledger
@@ -115,7 +114,7 @@ def level(block_id):
 
 def build(files, options):
     image = da.map_blocks(level, chunks=((1,) * 40, (3_000_000,)), dtype=float, meta=np.empty((0, 0)))
-    return xr.Dataset({"level": ("row", (image - image.mean()).max(axis=1))})
+    return xr.Dataset({"level": ("y", (image - image.mean()).max(axis=1))})
 
 
 ANALYSIS = Analysis(build=build)
@@ -123,10 +122,7 @@ ANALYSIS = Analysis(build=build)
 
 
 def test_a_full_scratch_disk_ends_a_run_that_must_spill(cli, runs, tmp_path, small_disk):
-    """All of an image is needed twice, more than the worker holds; how long it is waited for is shortened.
-
-    On a busy machine it has got through once: then its result must be right.
-    """
+    """All of an image is needed twice, more than the worker holds; how long it is waited for is shortened."""
     disk = small_disk("scratch", 4096)
     (tmp_path / "mine.py").write_text(SPILLING)
     (tmp_path / "data.txt").write_text("data")
@@ -139,13 +135,9 @@ def test_a_full_scratch_disk_ends_a_run_that_must_spill(cli, runs, tmp_path, sma
         "settings.CONFIG['distributed.scheduler.no-workers-timeout'] = '5s'\n"
     )
     done = cli(*BEGIN, PYTHONPATH=f"{tmp_path}:{environment()['PYTHONPATH']}")
-    assert "Traceback" not in done.stderr
-    if done.code == 0:
-        (table,) = runs.glob("*/results/level.ecsv")
-        assert Table.read(table)["level"].tolist() == [k - 19.5 for k in range(40)]
-        return
     assert done.code == 4, done.stderr
     assert done.stderr.count("scratch folder with more space") == 1
+    assert "Traceback" not in done.stderr
 
 
 def test_a_full_output_disk_keeps_the_old_output(write, cli, runs, small_disk):
