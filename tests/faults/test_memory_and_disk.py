@@ -100,7 +100,11 @@ def test_a_block_that_cannot_fit_is_refused_before_the_start(cli, runs, tmp_path
     assert not list(runs.glob("*"))
 
 
+# A chunk takes as long as it takes to see that the memory grows: a worker that fills up between two looks is
+# killed before it has tried to spill.
 SPILLING = """
+import time
+
 import dask.array as da
 import numpy as np
 import xarray as xr
@@ -109,11 +113,12 @@ from daskpar.analysis import Analysis
 
 
 def level(block_id):
-    return np.full((1, 3_000_000), float(block_id[0]))
+    time.sleep(0.1)
+    return np.full((1, 1_500_000), float(block_id[0]))
 
 
 def build(files, options):
-    image = da.map_blocks(level, chunks=((1,) * 40, (3_000_000,)), dtype=float, meta=np.empty((0, 0)))
+    image = da.map_blocks(level, chunks=((1,) * 80, (1_500_000,)), dtype=float, meta=np.empty((0, 0)))
     return xr.Dataset({"level": ("y", (image - image.mean()).max(axis=1))})
 
 

@@ -32,7 +32,8 @@ def columns(rng, n):
     return rng.standard_normal((n, 3)) @ np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 1.0]])
 """
 # Every process of a run notes, from outside the analysis, which blocks it begins and has stored. Where it is
-# told so, it stays for ever at the block after some: that one is computed when the run is killed, whenever that is.
+# told so, it stays for ever at the block after some: that one is computed when the run is killed, whenever
+# that is.
 SITE = """
 import itertools, os, threading, time
 
