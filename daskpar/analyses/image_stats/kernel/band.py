@@ -211,6 +211,6 @@ def named(
 ) -> dict[str, Array]:
     """Return the planes in the shape of the band without its halo, by name."""
     names = ("combined", "uncertainty", "count", "rejected_low", "rejected_high")
-    planes = dict(zip(names, out[:5], strict=True)) | extra
+    planes = dict(zip(names, (out.combined, out.uncertainty, *out.numbers), strict=True)) | extra
     inside = {name: plane.reshape(rows, columns)[halo[0] : rows - halo[1]] for name, plane in planes.items()}
     return inside | {"frame_rejected_low": out.frame_low, "frame_rejected_high": out.frame_high}

@@ -20,9 +20,9 @@ from .load import Frames, load_chunk
 from .moments import moments_chunk
 from .network import sort_chunk
 from .options import MINMAX, NONE, Rejection
-from .rejected import count_rejected
+from .rejected import count_rejected, new_gone
 from .settle import settle_chunk
-from .state import Chunk, new_bounds, new_chunk, new_few
+from .state import Chunk, new_chunk, new_scratch
 
 
 class Task(NamedTuple):
@@ -36,21 +36,37 @@ class Task(NamedTuple):
 
 
 class Output(NamedTuple):
-    """Planes of a band, flat over its pixels, and the table of frames."""
+    """Planes of a band, flat over its pixels, and the table of frames.
+
+    ``numbers``, shape (3, pixels), are the values used, rejected below and rejected above.
+    """
 
     combined: Array
     uncertainty: Array
-    used: Array
-    rejected_low: Array
-    rejected_high: Array
+    numbers: Array
     frame_low: Array
     frame_high: Array
+
+    @property
+    def used(self) -> Array:
+        """Values used of each pixel."""
+        return self.numbers[0]
+
+    @property
+    def rejected_low(self) -> Array:
+        """Values rejected below, of each pixel."""
+        return self.numbers[1]
+
+    @property
+    def rejected_high(self) -> Array:
+        """Values rejected above, of each pixel."""
+        return self.numbers[2]
 
 
 def new_output(n: int, pixels: int, dtype: np.dtype[Any]) -> Output:
     """Return unset planes."""
-    counts, table = np.zeros((3, pixels), np.int32), np.zeros((2, n), np.int64)
-    return Output(np.empty(pixels, dtype), np.empty(pixels, dtype), *counts, *table)
+    numbers = np.empty((3, pixels), np.int32)
+    return Output(np.empty(pixels, dtype), np.empty(pixels, dtype), numbers, *np.zeros((2, n), np.int64))
 
 
 def sorted_chunks(frames: Frames, work: np.dtype[Any]) -> Iterator[tuple[Chunk, int, int, int]]:
@@ -98,34 +114,23 @@ def combine(
         Called with what `sorted_chunks` yields when a chunk is done, while it is in the cache.
     """
     n, total = frames.words.shape
-    out, bounds, few = new_output(n, total, task.result), new_bounds(n, task.work), new_few(n, task.work)
-    counts, edges = np.zeros((2, n), np.int64), np.zeros((2, LANES), task.work)
+    out, scratch = new_output(n, total, task.result), new_scratch(n, task.work)
+    gone = new_gone(n, task.work)
     for chunk, size, start, pixels in sorted_chunks(frames, task.work):
         if task.rule.kind in (NONE, MINMAX):
             if task.rule.kind == MINMAX:
                 reject_extremes(chunk, n, task.rule)
             moments_chunk(chunk, size, pixels)
         else:
-            clip_chunk(chunk, n, pixels, task.rule, bounds, few, *parts(task.rule))
+            clip_chunk(chunk, n, pixels, task.rule, scratch, *parts(task.rule))
             if chunk.unsure[:pixels].any():
                 settle_chunk(chunk, size, pixels, task.rule)
                 moments_chunk(chunk, size, pixels)
         if task.rule.kind != NONE:
-            count_rejected(chunk, n, size, pixels, counts, edges, out.frame_low, out.frame_high)
-        end = start + pixels
-        finish_chunk(
-            chunk,
-            size,
-            pixels,
-            task.method,
-            None if task.method == MEAN else task.percent,
-            out.combined[start:end],
-            out.uncertainty[start:end],
-        )
-        first, last = chunk.state.first[:pixels], chunk.state.last[:pixels]
-        out.rejected_low[start:end] = first
-        np.subtract(last, first, out=out.used[start:end])
-        np.subtract(chunk.total[:pixels], last, out=out.rejected_high[start:end])
+            count_rejected(chunk, n, size, pixels, gone, out.frame_low, out.frame_high)
+        percent = None if task.method == MEAN else task.percent
+        planes = out.combined, out.uncertainty, out.numbers
+        finish_chunk(chunk, size, start, pixels, task.method, percent, *planes)
         if then is not None:
             then(chunk, size, start, pixels)
     return out

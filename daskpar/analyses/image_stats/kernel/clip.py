@@ -1,8 +1,8 @@
 """Rejecting values beyond bounds, for all pixels of a sorted tile.
 
-Values sorted, what is used are the ranks between two pointers. Bounds are made for all pixels at once;
-pixels in which something may lie beyond them are copied together, and only they go on, round by round, until
-nothing goes or ``maxiters`` rounds are over.
+Values sorted, what is used are the ranks between two pointers. Pixels that may lose something are copied
+together, and only they go on: bounds are made for all of them at once, round by round, until nothing goes or
+``maxiters`` rounds are over.
 
 Sigma clipping is that of `astropy.stats.sigma_clip` with ``axis=0``: a value on a bound stays, and the
 bounds of the
@@ -17,10 +17,11 @@ from __future__ import annotations
 import numpy as np
 
 from .bounds import set_bounds
+from .clear import clear_of_bounds, clear_of_sigma, clear_of_winsorized, list_open
 from .compiled import LANES, Array, compiled, inner, wide_vectors
 from .moments import moments
 from .options import SIGMA_CLIP, Rejection
-from .state import Bounds, Chunk, Few, State, gather, go_on, scatter, tile_state
+from .state import Bounds, Chunk, Few, Scratch, State, few_of, gather, go_on, scatter, tile_state
 
 
 @inner
@@ -77,19 +78,19 @@ def narrow(tile: Array, lanes: int, last_turn: bool, again: bool, few: Few, b: B
 
 
 @inner
-def list_active(tile: Array, lanes: int, s: State, b: Bounds, pixels: Array) -> int:
-    """List the pixels in which not all values lie within the bounds beyond doubt; return their number."""
-    first, last, centre, lower, upper, doubt = s.first, s.last, b.centre, b.lower, b.upper, b.doubt
-    active = 0
-    for j in range(lanes):
-        if last[j] > first[j]:
-            below = centre[j] - tile[first[j] * LANES + j] - lower[j]
-            above = tile[(last[j] - 1) * LANES + j] - centre[j] - upper[j]
-            clear = below < -doubt[j] and above < -doubt[j]
-            if not (clear or (doubt[j] == 0.0 and below <= 0.0 and above <= 0.0)):
-                pixels[active] = j
-                active += 1
-    return active
+def find_open(
+    tile: Array, lanes: int, rule: Rejection, s: State, b: Bounds, listed: Array,
+    mad: bool | None, winsorized: bool | None, simple: bool | None,
+) -> int:  # fmt: skip
+    """List the pixels of a tile, whose moments are known, that may lose a value; return their number."""
+    if winsorized is not None:
+        clear_of_winsorized(tile, lanes, rule, s, b)
+    elif mad is None and simple is None:
+        clear_of_sigma(tile, lanes, rule, s, b)
+    else:
+        set_bounds(tile, lanes, rule, s, b, mad, winsorized, simple)
+        clear_of_bounds(tile, lanes, s, b)
+    return list_open(lanes, b, listed)
 
 
 @inner
@@ -97,11 +98,12 @@ def clip_few(
     n: int, active: int, rule: Rejection, chunk: Chunk, few: Few,
     mad: bool | None, winsorized: bool | None, simple: bool | None,
 ) -> None:  # fmt: skip
-    """Reject values of the pixels copied together, whose first bounds are known, round by round."""
+    """Reject values of the pixels copied together, whose moments are known, round by round."""
     wide_vectors()
     tile, b, turn = few.tile, few.bounds, 0
     while True:
         turn += 1
+        set_bounds(tile, active, rule, few.state, b, mad, winsorized, simple)
         more = narrow(tile, active, turn == rule.maxiters, rule.kind == SIGMA_CLIP, few, b)
         moments(tile, active, few.state)
         if more == 0:
@@ -109,13 +111,12 @@ def clip_few(
         if 4 * more < 3 * active:
             scatter(active, chunk, few)
             active = go_on(n, active, few)
-        set_bounds(tile, active, rule, few.state, b, mad, winsorized, simple)
     scatter(active, chunk, few)
 
 
 @compiled
 def clip_chunk(
-    chunk: Chunk, n: int, pixels: int, rule: Rejection, b: Bounds, few: Few,
+    chunk: Chunk, n: int, pixels: int, rule: Rejection, scratch: Scratch,
     mad: bool | None, winsorized: bool | None, simple: bool | None,
 ) -> None:  # fmt: skip
     """Reject values of all pixels of a chunk; the last three are the `parts` of the rule.
@@ -123,16 +124,16 @@ def clip_chunk(
     On entry the ranks in the state are those of all finite values; on return those used, with their moments.
     """
     wide_vectors()
+    few = few_of(scratch)
     size, waiting, listed = few.tile.size, 0, few.listed
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = t * LANES, min(LANES, pixels - t * LANES)
         tile, s = chunk.ranked[t * size : (t + 1) * size], tile_state(chunk, at)
         moments(tile, lanes, s)
-        set_bounds(tile, lanes, rule, s, b, mad, winsorized, simple)
-        active, taken = list_active(tile, lanes, s, b, listed), 0
+        active, taken = find_open(tile, lanes, rule, s, few.bounds, listed, mad, winsorized, simple), 0
         while taken < active:
             room = min(active - taken, LANES - waiting)
-            gather(tile, n, at, listed[taken : taken + room], s, b, few, waiting)
+            gather(tile, n, at, listed[taken : taken + room], s, few, waiting)
             taken, waiting = taken + room, waiting + room
             if waiting == LANES:
                 clip_few(n, waiting, rule, chunk, few, mad, winsorized, simple)

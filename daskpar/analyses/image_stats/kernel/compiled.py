@@ -18,6 +18,7 @@ __all__ = [
     "MAD_TO_STD",
     "Array",
     "compiled",
+    "inlined",
     "inner",
     "padded_rows",
     "reinterpret",
@@ -42,6 +43,11 @@ def compiled(function: Function) -> Function:
 def inner(function: Function) -> Function:
     """Compile a function that only compiled functions call, as `compiled`."""
     return package.inner(_nrt=False)(function)
+
+
+def inlined(function: Function) -> Function:
+    """Compile as `inner`, always into its callers: a loop that calls anything is not vectorised."""
+    return package.inner(_nrt=False, forceinline=True)(function)
 
 
 #: Pixels in a tile. A tile is a flat array whose row r, the pixels of frame (or rank) r, starts at

@@ -87,14 +87,17 @@ def finish_tile(
 
 @compiled
 def finish_chunk(
-    chunk: Chunk, size: int, pixels: int, method: int, percent: float | None, combined: Array,
-    uncertainty: Array,
+    chunk: Chunk, size: int, start: int, pixels: int, method: int, percent: float | None, combined: Array,
+    uncertainty: Array, numbers: Array,
 ) -> None:  # fmt: skip
-    """Store value and uncertainty of all pixels of a chunk; see `finish_tile`."""
+    """Store what is asked of all pixels of a chunk, from pixel ``start`` of the band; see `finish_tile`."""
     wide_vectors()
+    end, state = start + pixels, chunk.state
+    used, low, high = numbers[0, start:end], numbers[1, start:end], numbers[2, start:end]
+    first, last, total = state.first[:pixels], state.last[:pixels], chunk.total[:pixels]
+    for j in range(pixels):
+        used[j], low[j], high[j] = last[j] - first[j], first[j], total[j] - last[j]
     for t in range((pixels + LANES - 1) // LANES):
         at, lanes = t * LANES, min(LANES, pixels - t * LANES)
-        tile, end = chunk.ranked[t * size : (t + 1) * size], at + lanes
-        finish_tile(
-            tile, lanes, method, percent, tile_state(chunk, at), combined[at:end], uncertainty[at:end]
-        )
+        tile, to = chunk.ranked[t * size : (t + 1) * size], slice(start + at, start + at + lanes)
+        finish_tile(tile, lanes, method, percent, tile_state(chunk, at), combined[to], uncertainty[to])

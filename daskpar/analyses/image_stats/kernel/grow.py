@@ -86,8 +86,7 @@ def grow_rejected(
     again, extra = weigh(frames, task._replace(rule=rejection("none")), weights, errors)
     inside = marks[:, halo[0] : rows - halo[1]]
     merged = again._replace(
-        rejected_low=out.rejected_low,
-        rejected_high=out.rejected_high,
+        numbers=np.stack([again.used, out.rejected_low, out.rejected_high]),
         frame_low=(inside == LOW).sum((1, 2), dtype=np.int64),
         frame_high=(inside == HIGH).sum((1, 2), dtype=np.int64),
     )
