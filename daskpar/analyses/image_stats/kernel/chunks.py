@@ -50,17 +50,20 @@ class Output(NamedTuple):
     @property
     def used(self) -> Array:
         """Values used of each pixel."""
-        return self.numbers[0]
+        plane: Array = self.numbers[0]
+        return plane
 
     @property
     def rejected_low(self) -> Array:
         """Values rejected below, of each pixel."""
-        return self.numbers[1]
+        plane: Array = self.numbers[1]
+        return plane
 
     @property
     def rejected_high(self) -> Array:
         """Values rejected above, of each pixel."""
-        return self.numbers[2]
+        plane: Array = self.numbers[2]
+        return plane
 
 
 def new_output(n: int, pixels: int, dtype: np.dtype[Any]) -> Output:
