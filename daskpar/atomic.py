@@ -35,7 +35,12 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 
 @contextlib.contextmanager
 def replacing(
-    path: str | os.PathLike[str], overwrite: bool = True, *, size: int | None = None, mode: int = 0o666
+    path: str | os.PathLike[str],
+    overwrite: bool = True,
+    *,
+    size: int | None = None,
+    mode: int = 0o666,
+    flush: bool = True,
 ) -> Iterator[Path]:
     """Yield a temporary file that takes the place of `path` when the block ends well.
 
@@ -49,6 +54,9 @@ def replacing(
         Bytes that will be written, where known: only used in messages.
     mode : int
         Permissions before the umask; never wider than those of the file that is replaced.
+    flush : bool
+        Return when file and name are on disk. Else the caller has to call `flush_file`: until then a power
+        cut can leave an incomplete file.
 
     Yields
     ------
@@ -69,9 +77,11 @@ def replacing(
         try:
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _permissions(path, mode)))
             yield temporary
-            _flush(temporary)
+            if flush:
+                _flush(temporary)
             _place_file(temporary, path, overwrite)
-            flush_folder(path.parent)
+            if flush:
+                flush_folder(path.parent)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -256,6 +266,12 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def flush_file(path: Path) -> None:
+    """Have a file and its name reach the disk."""
+    _flush(path)
+    flush_folder(path.parent)
 
 
 def flush_folder(folder: Path) -> None:

@@ -5,12 +5,15 @@ The partial never travels: it goes to the ledger, and a few hundred bytes go bac
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +23,7 @@ from daskpar.provenance import cpu_kind
 from daskpar.stored_value import as_partial, load
 
 PREVIEW_LIMIT = 4096
+WORTH_STEPPING_ASIDE = 0.01  # seconds that a block takes; another thread for the next one costs some 0.3 ms
 
 
 class Receipt(Mapping[str, Any]):
@@ -44,6 +48,32 @@ class Receipt(Mapping[str, Any]):
         return len(self._facts)
 
 
+class Lanes:
+    """Numbers of the blocks that a process computes at a time, the lowest that are free.
+
+    Threads would do, if each block did not get one of its own where it waits for the disk aside.
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[int] = set()
+        self._lock = threading.Lock()
+
+    def take(self) -> int:
+        """Return the lowest number that is free; it is taken now."""
+        with self._lock:
+            lane = next(n for n in itertools.count() if n not in self._taken)
+            self._taken.add(lane)
+        return lane
+
+    def leave(self, lane: int) -> None:
+        """Give a number back."""
+        with self._lock:
+            self._taken.discard(lane)
+
+
+LANES = Lanes()
+
+
 @dataclass(frozen=True)
 class BlockWork:
     """The function of every block's task.
@@ -61,6 +91,8 @@ class BlockWork:
         Whether bits depend on the kind of CPU, so that records must carry it.
     afterwards : callable, optional
         Called when a block is stored and its arrays are gone.
+    aside : callable, optional
+        Makes a context in which the worker computes its next block while this one's record reaches the disk.
     """
 
     folder: str
@@ -68,50 +100,73 @@ class BlockWork:
     again: Callable[[], bool] | None = None
     per_cpu: bool = False
     afterwards: Callable[[], None] | None = None
+    aside: Callable[[], AbstractContextManager[None]] | None = None
 
     def __call__(self, durable: Durable, *args: Any, **kwargs: Any) -> Receipt:
         """Compute and store one block; return its receipt."""
-        started = time.time()
-        stored = ledger.find(self.folder, durable.key) if self.again is not None and self.again() else None
-        if stored is not None:
-            return self._receipt(durable, stored, started, self._preview(load(stored)))
-        value = durable(*args, **kwargs)
-        partial = as_partial(value, durable.label)
-        computed = time.time()
-        stored = ledger.store(self.folder, durable.key, partial, cpu_kind() if self.per_cpu else "")
-        preview, held = self._preview(value), memory_bytes()
-        del value, partial
-        if self.afterwards is not None:
-            self.afterwards()
-        return self._receipt(durable, stored, started, preview, computed - started, held)
-
-    def _preview(self, partial: Any) -> Any:
-        return limited_preview(self.preview, partial) if self.preview is not None else None
-
-    def _receipt(
-        self,
-        durable: Durable,
-        stored: ledger.Stored,
-        started: float,
-        preview: Any,
-        seconds: float = 0.0,
-        held: int = 0,
-    ) -> Receipt:
+        facts: dict[str, Any] = {"started": time.time(), "thread": LANES.take()}
+        try:
+            stored = self._stored(durable, facts, args, kwargs)
+        finally:
+            _end(facts)
         return Receipt(
             key=durable.key,
             label=durable.label,
             stored=stored,
             bytes=stored.length,
-            started=started,
-            seconds=seconds,
-            total_seconds=time.time() - started,
             host=socket.gethostname(),
             pid=os.getpid(),
-            thread=threading.get_ident(),
-            memory_bytes=held or memory_bytes(),
-            preview=preview,
+            **facts,
             **({"cpu": stored.cpu} if self.per_cpu else {}),
         )
+
+    def _stored(self, durable: Durable, facts: dict[str, Any], args: Any, kwargs: Any) -> ledger.Stored:
+        stored = self._found(durable)
+        if stored is not None:
+            facts |= {"seconds": 0.0, "memory_bytes": memory_bytes(), "preview": self._preview(load(stored))}
+            return stored
+        return self._computed(durable, facts, args, kwargs)
+
+    def _found(self, durable: Durable) -> ledger.Stored | None:
+        """Return the record of a block that was stored by a worker that died before it could say so."""
+        if self.again is None or not self.again():
+            return None
+        stored = ledger.find(self.folder, durable.key)
+        if stored is not None:
+            ledger.reach_disk(stored)
+        return stored
+
+    def _computed(self, durable: Durable, facts: dict[str, Any], args: Any, kwargs: Any) -> ledger.Stored:
+        value = durable(*args, **kwargs)
+        facts["seconds"] = time.time() - facts["started"]
+        facts |= {"preview": self._preview(value), "memory_bytes": memory_bytes()}
+        partial, cpu = as_partial(value, durable.label), cpu_kind() if self.per_cpu else ""
+        del value
+        stored = ledger.store(self.folder, durable.key, partial, cpu, functools.partial(self._waiting, facts))
+        del partial
+        if self.afterwards is not None:
+            self.afterwards()
+        return stored
+
+    @contextmanager
+    def _waiting(self, facts: dict[str, Any]) -> Iterator[None]:
+        """Wait for the disk aside, where the block took long enough for that to be worth it."""
+        if self.aside is None or facts["seconds"] < WORTH_STEPPING_ASIDE:
+            yield
+            return
+        with self.aside():
+            _end(facts)
+            yield
+
+    def _preview(self, partial: Any) -> Any:
+        return limited_preview(self.preview, partial) if self.preview is not None else None
+
+
+def _end(facts: dict[str, Any]) -> None:
+    """Note how long a block has held its place on the worker, and give that back; once."""
+    if "total_seconds" not in facts:
+        facts["total_seconds"] = time.time() - facts["started"]
+        LANES.leave(facts["thread"])
 
 
 def memory_bytes() -> int:

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -122,15 +123,28 @@ def _digest_of(array: np.ndarray[Any, Any]) -> str:
 
 
 def bands(data: Any) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield an array in C order, a band of its leading dimension at a time, each computed in this thread."""
+    """Yield an array in C order, a band of its leading dimension at a time.
+
+    The next band is computed in another thread while the caller is at this one.
+    """
     if not dask.is_dask_collection(data):
         yield np.asarray(data)
         return
     graph, keys = dict(data.__dask_graph__()), data.__dask_keys__()
-    for group in _groups(data) if data.ndim else [[keys]]:
-        wanted = [keys[i] for i in group] if data.ndim else group[0]
+
+    def computed(group: Any) -> np.ndarray[Any, Any]:
+        wanted = [keys[i] for i in group] if data.ndim else group
         values = dask.get(cull(graph, list(dask.core.flatten(wanted)))[0], wanted)
-        yield np.asarray(da.core.concatenate3(values) if data.ndim else values[0])
+        return np.asarray(da.core.concatenate3(values) if data.ndim else values[0])
+
+    groups = list(_groups(data)) if data.ndim else [keys]
+    with ThreadPoolExecutor(1) as ahead:
+        following = ahead.submit(computed, groups[0])
+        for number in range(len(groups)):
+            band = following.result()
+            if number + 1 < len(groups):
+                following = ahead.submit(computed, groups[number + 1])
+            yield band
 
 
 def _groups(data: Any) -> Iterator[list[int]]:

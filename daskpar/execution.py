@@ -27,6 +27,7 @@ from daskpar.clusters.plugins import (
     CodeFirst,
     LogsToRun,
     MarkSecondStarts,
+    aside,
     give_back_memory,
     started_before,
 )
@@ -149,7 +150,8 @@ class Execution:
     def _compute(self, graph: DurableGraph, client: Client) -> None:
         """Have the workers compute and store all blocks of a stage that the ledger does not hold."""
         preview, per_cpu = self.prepared.analysis.preview, self.prepared.per_cpu
-        work = BlockWork(str(self.prepared.run.ledger), preview, started_before, per_cpu, give_back_memory)
+        folder = str(self.prepared.run.ledger)
+        work = BlockWork(folder, preview, started_before, per_cpu, give_back_memory, aside)
         todo = graph.todo(self.stored, work)
         failures: list[DaskparError] = []
         for batch in computed(client, todo):

@@ -16,6 +16,7 @@ changed in place: a torn tail after a crash is skipped, a damaged record is repo
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -24,8 +25,8 @@ import struct
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,7 +35,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from daskpar.atomic import flush_folder, replacing
+from daskpar.atomic import flush_file, flush_folder, replacing
 from daskpar.errors import OutputError
 
 MAGIC = b"daskpar1"
@@ -46,6 +47,8 @@ _START = _FIXED.size + _DIGEST
 _HEADER_LIMIT = 1 << 24
 
 Partial = Mapping[str, NDArray[Any]]
+Place = tuple[Path, int, Callable[[], None]]
+"""File and offset of a record, and what returns when it is on disk."""
 
 
 class DamagedRecord(Exception):
@@ -130,7 +133,13 @@ class Stored(Mapping[str, NDArray[Any]]):
                 _read_array(file, entry, self.path, self.offset)
 
 
-def store(folder: str | Path, key: str, partial: Partial, cpu: str = "") -> Stored:
+def store(
+    folder: str | Path,
+    key: str,
+    partial: Partial,
+    cpu: str = "",
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Stored:
     """Write a partial into the ledger at `folder`, durably, and return its handle.
 
     Parameters
@@ -143,6 +152,9 @@ def store(folder: str | Path, key: str, partial: Partial, cpu: str = "") -> Stor
         What to store.
     cpu : str
         The kind of CPU that computed it, where its bits depend on that.
+    waiting : callable
+        Makes the context in which this thread waits for the disk. When it is entered, the record is in place:
+        whoever dies then leaves it behind, unless the machine dies, too.
 
     Raises
     ------
@@ -153,7 +165,9 @@ def store(folder: str | Path, key: str, partial: Partial, cpu: str = "") -> Stor
     length = len(head) + sum(a.nbytes for a in arrays)
     place = _append if length < SMALL else _write_file
     try:
-        path, offset = place(Path(folder), key, [head, *(_bytes(a) for a in arrays)])
+        path, offset, reach_disk = place(Path(folder), key, [head, *(_bytes(a) for a in arrays)])
+        with waiting():
+            reach_disk()
     except OSError as error:
         raise OutputError(
             f"cannot store a block of {length} bytes: {error.strerror or error}",
@@ -191,6 +205,11 @@ def find(folder: str | Path, key: str) -> Stored | None:
         except OSError:
             continue
     return None
+
+
+def reach_disk(record: Stored) -> None:
+    """Return when a record that another process has written is on disk."""
+    _flush_file(Path(record.path))
 
 
 def remove(record: Stored) -> bool:
@@ -298,13 +317,21 @@ def _next_magic(file: Any, start: int, size: int) -> int:
     return size
 
 
-def _write_file(folder: Path, key: str, parts: list[Any]) -> tuple[Path, int]:
+def _write_file(folder: Path, key: str, parts: list[Any]) -> Place:
     path = folder / "files" / key[:2] / f"{key}.rec"
-    _make_folder(path.parent)
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In place before it is on disk: what a power cut leaves of it does not match its checksums.
+    with replacing(path, flush=False) as temporary, open(temporary, "wb") as file:
         for part in parts:
             file.write(part)
-    return path, 0
+    return path, 0, functools.partial(_flush_file, path)
+
+
+def _flush_file(path: Path) -> None:
+    """Have a file reach the disk, and its folders, which another thread may have made a moment ago."""
+    flush_file(path)
+    for folder in path.parents[1:3]:
+        flush_folder(folder)
 
 
 @dataclass
@@ -329,7 +356,8 @@ class _Segment:
         except OSError:
             return False
 
-    def append(self, parts: list[Any]) -> int:
+    def append(self, parts: list[Any]) -> tuple[int, int]:
+        """Append a record; return where it begins and ends."""
         with self.appending:
             offset = self.written
             try:
@@ -338,12 +366,15 @@ class _Segment:
                 os.ftruncate(self.descriptor, offset)
                 raise
             self.written = mine
+        return offset, mine
+
+    def reach_disk(self, end: int) -> None:
+        """Return when all up to `end` is on disk."""
         with self.syncing:
-            if self.synced < mine:  # otherwise another thread's fsync has covered this record
+            if self.synced < end:  # otherwise another thread's fsync has covered it
                 reached = self.written
                 os.fdatasync(self.descriptor)
                 self.synced = reached
-        return offset
 
 
 def _write_at(descriptor: int, data: bytes, offset: int) -> int:
@@ -359,9 +390,10 @@ _segments: dict[tuple[int, str], _Segment] = {}
 _opening = threading.Lock()
 
 
-def _append(folder: Path, key: str, parts: list[Any]) -> tuple[Path, int]:
+def _append(folder: Path, key: str, parts: list[Any]) -> Place:
     segment = _segment(folder)
-    return segment.path, segment.append(parts)
+    offset, end = segment.append(parts)
+    return segment.path, offset, functools.partial(segment.reach_disk, end)
 
 
 def _segment(folder: Path) -> _Segment:

@@ -88,21 +88,21 @@ outputs: [combined.fits, frame_stats.ecsv]
 IMAGE_SITE = """
 import time
 
-from daskpar import block
+from daskpar import durable
 
-original = block.BlockWork.__call__
+original = durable.Durable.__call__
 
 
-def call(self, durable, *arguments, **keywords):
-    mark(f"begin {durable.key}")
+def call(self, *arguments, **keywords):
+    mark(f"begin {self.key}")
     time.sleep(SECONDS)
     HOOK(len(open(COUNT).readlines()))
-    receipt = original(self, durable, *arguments, **keywords)
-    mark(f"end {durable.key}")
-    return receipt
+    value = original(self, *arguments, **keywords)
+    mark(f"end {self.key}")
+    return value
 
 
-block.BlockWork.__call__ = call
+durable.Durable.__call__ = call
 """
 MODULES = {"map": (MAP_MODULE, MAP_RECIPE), "plugin": (PLUGIN_MODULE, PLUGIN_RECIPE)}
 

@@ -6,9 +6,13 @@ import ctypes
 import os
 import socket
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from distributed import get_worker
+from distributed import get_worker, secede
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from distributed.worker import thread_state
 
@@ -96,6 +100,28 @@ def started_before() -> bool:
     except (ValueError, AttributeError):
         return False
     return bool(task is not None and (task.annotations or {}).get("started_before"))
+
+
+_aside: WeakKeyDictionary[Any, threading.Semaphore] = WeakKeyDictionary()
+_aside_lock = threading.Lock()
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Have the worker compute its next block in another thread, while this one waits for a disk.
+
+    No more threads wait than compute: where the disk is slower than the blocks, it holds them up.
+    """
+    try:
+        worker = get_worker()
+    except ValueError:
+        yield
+        return
+    with _aside_lock:
+        places = _aside.setdefault(worker, threading.Semaphore(worker.state.nthreads))
+    with places:
+        secede()
+        yield
 
 
 def give_back_memory() -> None:

@@ -98,7 +98,7 @@ def settle(client: Client, seconds: float) -> None:
 
 
 def _running(dask_worker: Any) -> list[Any]:
-    return [task.key for task in dask_worker.state.executing]
+    return [task.key for task in dask_worker.state.all_running_tasks]
 
 
 def _ended(client: Client, futures: list[Future]) -> tuple[list[Ended], list[Future]]:

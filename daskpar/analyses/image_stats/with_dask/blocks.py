@@ -34,7 +34,7 @@ def gathered(
     for first, last in _groups(bounds, row):
         key = (name, len(chunks), *zeros)
         parts = List(*map(TaskRef, blocks.keys[first:last]))
-        graph[key] = Task(key, _joined, parts, variable)
+        graph[key] = Task(key, _joined, parts, variable, dtype)
         chunks.append(bounds[last - 1][1] - bounds[first][0])
     return da.Array(blocks.beneath(name, graph), name, (tuple(chunks), *((n,) for n in tail)), dtype=dtype)
 
@@ -48,5 +48,5 @@ def _groups(bounds: Sequence[tuple[int, int]], row: int) -> Iterator[tuple[int, 
             first = number
 
 
-def _joined(partials: Sequence[Mapping[str, Any]], variable: str) -> Any:
-    return np.concatenate([partial[variable] for partial in partials])
+def _joined(partials: Sequence[Mapping[str, Any]], variable: str, dtype: np.dtype[Any]) -> Any:
+    return np.concatenate([partial[variable] for partial in partials], dtype=dtype, casting="safe")

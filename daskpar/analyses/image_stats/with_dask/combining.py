@@ -285,7 +285,7 @@ def combine_rows(
     Returns
     -------
     dict
-        As `kernel.combine_band`.
+        As `kernel.combine_band`; numbers of values of a pixel in as few bytes as the number of frames needs.
     """
     settings = {**work.settings, **(levels or {})}
     del settings["section"]
@@ -309,7 +309,9 @@ def combine_rows(
             settings["weights"] = 1.0 / np.square(np.asarray(settings["uncertainty"], np.float64))
     if "masks" in settings:
         settings["masks"] = np.asarray(settings["masks"]) != 0
-    return kernel.combine_band(np.asarray(frames), halo=(start - low, high - stop), **settings)
+    found = kernel.combine_band(np.asarray(frames), halo=(start - low, high - stop), **settings)
+    small = np.min_scalar_type(len(frames))  # what is stored has to reach a disk
+    return {name: plane.astype(small) if plane.dtype == np.int32 else plane for name, plane in found.items()}
 
 
 def _joined(parts: Sequence[Any], low: int, high: int) -> Any:
