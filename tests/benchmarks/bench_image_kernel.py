@@ -1,18 +1,24 @@
 """Time the image kernels on one thread: ratios of medians of interleaved repeats.
 
-    python tests/benchmarks/bench_image_kernel.py [--repeats 7] [--side 2048] [--many]
+    python tests/benchmarks/bench_image_kernel.py [--repeats 7] [--side 2048] [--many] [--threads]
 
 The reference case is 32 frames of 2048 x 2048 big-endian float32, sigma 3 around the median, mean of the
 rest, all planes. Peers that are not installed are named and left out; what differs is printed beside each.
 CPU seconds of the thread are shown, because the machine may be shared.
+
+``--threads`` has two threads of a process, and two processes, combine the same bands, each pinned to a core
+of its own, by the clock on the wall.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import threading
 import time
 import warnings
 from collections.abc import Callable
+from multiprocessing import get_context
 
 import numpy as np
 
@@ -99,6 +105,50 @@ def compare_peers(side: int) -> None:
     report(measure(cases, 3), REFERENCE)
 
 
+def compare_threads(repeats: int, side: int = 1024, bands: int = 6) -> None:
+    """Time two threads against two processes, in turns: each combines the same bands of 32 frames."""
+    frames = night(32, side).astype(">f4")
+    rows = side // bands
+    cores = sorted(os.sched_getaffinity(0))[:2]
+
+    def work(core: int, ready: object, done: object) -> None:
+        os.sched_setaffinity(0, {core})  # of this thread
+        for _ in range(repeats):
+            ready.wait()
+            for band in range(bands):
+                combine_band(frames[:, band * rows : (band + 1) * rows], rejection="sigma_clip")
+            done.wait()
+
+    combine_band(frames[:, :rows], rejection="sigma_clip")
+    context = get_context("fork")
+    kinds = {
+        "processes": (context.Process, context.Barrier),
+        "threads": (threading.Thread, threading.Barrier),
+    }
+    barriers = {name: (barrier(3), barrier(3)) for name, (_, barrier) in kinds.items()}
+    started = [
+        start(target=work, args=(core, *barriers[name]))
+        for name, (start, _) in kinds.items()
+        for core in cores
+    ]
+    for one in started:  # processes first: a process that has threads is not forked
+        one.start()
+    times: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(repeats):
+        for name, (ready, done) in barriers.items():
+            ready.wait()
+            begin = time.perf_counter()
+            done.wait()
+            times[name].append(time.perf_counter() - begin)
+    for one in started:
+        one.join()
+    shares = np.array(times["processes"]) / np.array(times["threads"])
+    print(
+        f"two threads reach {np.median(shares):.3f} [{shares.min():.3f}, {shares.max():.3f}] of two processes"
+        f": {np.median(times['threads']):.3f} s and {np.median(times['processes']):.3f} s, {repeats} turns"
+    )
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(
@@ -107,8 +157,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--many", action="store_true", help="also 256 frames")
+    parser.add_argument("--threads", action="store_true", help="only: two threads against two processes")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    if options.threads:
+        compare_threads(options.repeats)
+        return
     frames = night(32, options.side)
     print(f"32 frames of {options.side} x {options.side}, one thread, {options.repeats} repeats")
     report(measure(own_cases(frames), options.repeats), REFERENCE)
