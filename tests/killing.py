@@ -29,8 +29,8 @@ ENOUGH = 4  # blocks stored before a kill
 PROFILE = f"kind: local\nworkers: {THREADS}\nmemory: 1 GiB\ndashboard: false\n"
 CALM = "kind: local\nworkers: 1\nprocesses: false\ndashboard: false\n"
 
-# How long a block takes. A command for which nothing has to be waited for gets PAUSE=0 in its environment, and
-# HOLD where its driver is killed: once enough is stored, its workers stay in their blocks until then.
+# How long a block takes. A command for which nothing has to be waited for gets PAUSE=0 in its environment,
+# and HOLD where its driver is killed: once enough is stored, its workers stay in their blocks until then.
 WAITING = """
 def pause(seconds):
     import time
