@@ -7,9 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from once import shared
 from processes import ROOT, Count, environment
 
-__all__ = ["ROOT", "Count", "Ended", "environment"]
+__all__ = ["ROOT", "Count", "Ended", "environment", "shared"]
 
 
 def pytest_addoption(parser):
@@ -26,8 +27,25 @@ def pytest_addoption(parser):
 FOLDERS = ("slurm", "mpi", "browser", "install", "soak")
 
 
+# Begun first, so that no process is left with one of them when the others are done.
+LONGEST = (
+    "test_the_commands_in_their_order", "test_every_name_twice_in_each_import_order",
+    "test_a_killed_driver_is_resumed_to_the_same_bits[image]", "test_many_more_files_than_may_be_open",
+    "test_a_killed_driver_is_resumed_to_the_same_bits", "test_a_killed_run_is_resumed_to_the_hash",
+    "test_a_block_that_needs_more_memory", "test_a_killed_worker_costs_only_the_blocks",
+    "test_the_driver_reaches_its_walltime", "test_same_bits_on_an_older_cpu[image_stats]",
+    "test_worker_jobs_reach_their_walltime", "test_a_chain_whose_workers_never_start",
+    "test_the_report_of_each_recipe",
+)  # fmt: skip
+
+
+def _place(item):
+    return next((n for n, name in enumerate(LONGEST) if item.name.startswith(name)), len(LONGEST))
+
+
 def pytest_collection_modifyitems(config, items):
     """Hold that marks and folders agree; leave the long tests out unless they are asked for."""
+    items.sort(key=_place)
     for item, name in ((item, name) for item in items for name in FOLDERS):
         if (ROOT / "tests" / name in item.path.parents) != (item.get_closest_marker(name) is not None):
             raise pytest.UsageError(f"tests in tests/{name}, and only they, are marked {name}: {item.nodeid}")

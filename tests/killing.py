@@ -7,27 +7,42 @@ import collections
 import contextlib
 import gzip
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import psutil
 from astropy.io import fits
+from processes import ROOT, Count, environment
 
 from daskpar import ledger
 
 BLOCKS = 64
-SECONDS = 0.2
+SECONDS = 0.2  # a block takes in the long tests
+BRIEF = 0.1  # and in the others: enough to be hit while it is computed
 THREADS = 2
 ENOUGH = 4  # blocks stored before a kill
 
-PROFILE = f"kind: local\nworkers: {THREADS}\nmemory: 1 GiB\n"
+PROFILE = f"kind: local\nworkers: {THREADS}\nmemory: 1 GiB\ndashboard: false\n"
+CALM = "kind: local\nworkers: 1\nprocesses: false\ndashboard: false\n"
 
+# How long a block takes. A command for which nothing has to be waited for gets PAUSE=0 in its environment,
+# and HOLD where its driver is killed: once enough is stored, its workers stay in their blocks until then.
+WAITING = """
+def pause(seconds):
+    import time
+    time.sleep(float(os.environ.get("PAUSE", seconds)))
+    while "HOLD" in os.environ and sum(line.startswith("end") for line in open(PATH)) > ENOUGH:
+        time.sleep(0.05)
+"""
 MAP_MODULE = """
 import time
 def measure(p):
     mark(f"begin {p['x']}")
-    time.sleep(SECONDS)
+    pause(SECONDS)
     HOOK(p["x"])
     mark(f"end {p['x']}")
     return {"square": p["x"] ** 2 / 7, "name": f"n{p['x']}"}
@@ -55,7 +70,7 @@ from daskpar.analysis import Analysis
 
 def chunk(block_id):
     mark(f"begin {block_id[0]}")
-    time.sleep(SECONDS)
+    pause(SECONDS)
     HOOK(block_id[0])
     mark(f"end {block_id[0]}")
     return np.arange(4.0)[None] / (block_id[0] + 1)
@@ -95,7 +110,7 @@ original = durable.Durable.__call__
 
 def call(self, *arguments, **keywords):
     mark(f"begin {self.key}")
-    time.sleep(SECONDS)
+    pause(SECONDS)
     HOOK(len(open(COUNT).readlines()))
     value = original(self, *arguments, **keywords)
     mark(f"end {self.key}")
@@ -110,8 +125,8 @@ MODULES = {"map": (MAP_MODULE, MAP_RECIPE), "plugin": (PLUGIN_MODULE, PLUGIN_REC
 class Case:
     """A recipe with code of the user's, whose blocks do something in the middle."""
 
-    def __init__(self, kind, folder, count, blocks=BLOCKS, seconds=SECONDS):
-        self.folder, self.count, self.blocks, self.seconds = folder, count, blocks, seconds
+    def __init__(self, kind, folder, count, blocks=BLOCKS, seconds=BRIEF):
+        self.kind, self.folder, self.count, self.blocks, self.seconds = kind, folder, count, blocks, seconds
         self.module, recipe = MODULES[kind]
         (folder / "data.txt").write_text("data")
         (folder / "site.yaml").write_text(PROFILE)
@@ -122,7 +137,13 @@ class Case:
         """Write the module; `hook` runs in the middle of each block, `n` being its number."""
         text = self.module.replace("SECONDS", str(self.seconds)).replace("BLOCKS", str(self.blocks))
         body = f"def HOOK(n):\n    import os, signal, time\n    {hook}\n"
-        (self.folder / "mine.py").write_text(self.count.source + body + text)
+        (self.folder / "mine.py").write_text(self.source + body + text)
+
+    @property
+    def source(self):
+        """What blocks use, as text."""
+        waiting = WAITING.replace("PATH", repr(str(self.count.path))).replace("ENOUGH", str(ENOUGH))
+        return self.count.source + waiting
 
     @property
     def begin(self):
@@ -140,7 +161,8 @@ class ImageCase(Case):
     """Image statistics as they are; each worker process counts and slows its blocks from the outside."""
 
     def __init__(self, folder, count, zipped=False):
-        self.folder, self.count, self.seconds = folder, count, SECONDS
+        self.kind = "staged image" if zipped else "image"
+        self.folder, self.count, self.seconds = folder, count, BRIEF
         rng = np.random.default_rng(0)
         sky = rng.integers(900, 1100, (1024, 1024)).astype(np.uint16)
         for i in range(64):
@@ -159,7 +181,29 @@ class ImageCase(Case):
     def write(self, hook="pass"):
         body = f"def HOOK(n):\n    import os, signal, time\n    {hook}\n"
         text = IMAGE_SITE.replace("SECONDS", str(self.seconds)).replace("COUNT", repr(str(self.count.path)))
-        (self.folder / "site" / "sitecustomize.py").write_text(self.count.source + body + text)
+        (self.folder / "site" / "sitecustomize.py").write_text(self.source + body + text)
+
+
+def case_of(kind, folder, count):
+    """Return the case of a kind."""
+    return ImageCase(folder, count, "staged" in kind) if "image" in kind else Case(kind, folder, count)
+
+
+def undisturbed(kind, folder):
+    """Run a case in threads of one process, where nobody disturbs it; return its status."""
+    case = case_of(kind, folder, Count(folder / "executions.txt"))
+    (folder / "calm.yaml").write_text(CALM)
+    path = os.pathsep.join([str(folder / "site"), str(ROOT)])
+    begin = [*case.begin, "--profile", "calm.yaml", "--runs", "runs"]
+    done = subprocess.run(
+        [sys.executable, "-m", "daskpar", *begin], cwd=folder, env=environment(PAUSE="0", PYTHONPATH=path),
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    status = json.loads(done.stdout)
+    assert set(case.begun().values()) == {1}
+    assert len(case.begun()) == status["blocks_total"] >= BLOCKS
+    return status
 
 
 def the_run(runs):
@@ -197,6 +241,18 @@ def under_way(case, process):
         if process.poll() is not None:
             raise AssertionError(f"it ended early: {process.communicate()}")
         return len(case.executions("end")) > ENOUGH + THREADS  # a thread stores one before it begins another
+
+    wait_for(reached)
+
+
+def held(case, process):
+    """Wait until all threads stay in a block, as HOLD has them do: what they computed before is stored."""
+
+    def reached():
+        if process.poll() is not None:
+            raise AssertionError(f"it ended early: {process.communicate()}")
+        ended = len(case.executions("end"))
+        return ended > ENOUGH and len(case.begun()) == ended + THREADS
 
     wait_for(reached)
 

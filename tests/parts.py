@@ -33,11 +33,13 @@ CHECKS = {
 }
 # Marks, and options of pytest. Tests with the marks of `ELSEWHERE` lie in folders of that name.
 ELSEWHERE = [f"--ignore=tests/{name}" for name in ("slurm", "mpi", "browser", "install", "soak")]
+# The longest tests are begun first, see tests/conftest.py; then each process takes one at a time.
+NEXT = ("--maxschedchunk", "1")
 PARTS = {
-    "unit": ("not fault and not soak", [*ELSEWHERE, "-n", "2"]),
-    "fault": ("fault and not soak", [*ELSEWHERE, "-n", "3"]),  # they wait more than they compute
-    "slurm": ("not soak", ["tests/slurm", "-n", "3"]),  # each with a Slurm of its own
-    "mpi": ("not soak", ["tests/mpi", "-n", "2"]),
+    "unit": ("not fault and not soak", [*ELSEWHERE, "-n", "2", "--dist", "worksteal"]),
+    "fault": ("fault and not soak", [*ELSEWHERE, "-n", "3", *NEXT]),  # they also wait
+    "slurm": ("not soak", ["tests/slurm", "-n", "3", *NEXT]),  # each with a Slurm of its own
+    "mpi": ("not soak", ["tests/mpi", "-n", "2", *NEXT]),
     "browser": ("not soak", ["tests/browser"]),
     "install": ("not soak", ["tests/install"]),
     "soak": ("soak", ["tests/soak", "-n", "3", "--dist", "worksteal"]),  # most rows wait

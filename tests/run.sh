@@ -52,13 +52,15 @@ if [ "$(cat "$environment/digest" 2>/dev/null)" != "$digest" ]; then
     rm -rf "$environment"
     "$python" -m venv "$environment"
     if command -v uv >/dev/null; then
-        uv pip install --quiet --python "$environment/bin/python" --constraint tests/constraints.txt --editable '.[test]'
+        uv pip install --quiet --compile-bytecode --python "$environment/bin/python" --constraint tests/constraints.txt --editable '.[test]'
     else
         "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
             --constraint tests/constraints.txt --editable '.[test]'
     fi
     echo "$digest" >"$environment/digest"
 fi
+# Where Python keeps no bytecode, each of the processes that tests start would compile every module anew.
+"$environment/bin/python" -m compileall -q daskpar || true
 echo "environment: $environment, $((SECONDS - started)) s"
 
 exec "$environment/bin/python" tests/parts.py "$@"

@@ -34,6 +34,7 @@ inputs: {{grid: {{x: [{numbers}]}}}}
 options: {{function: "mine:measure", items_per_block: 1}}
 outputs: [table.ecsv]
 """
+CALM = {"kind": "local", "workers": 1, "processes": False, "dashboard": False}
 _local_hashes = {}  # by recipe
 ENDED = ("done", "failed", "cancelled", "interrupted")
 
@@ -112,7 +113,7 @@ class UserFolder:
         return [line.split() for line in self.count.read_text().splitlines()] if self.count.exists() else []
 
     def local_hash(self):
-        """Return the result hash of the same recipe on the local profile; the function does not wait."""
+        """Return the result hash of the same recipe in threads of one process; the function does not wait."""
         recipe = (self.folder / "recipe.yaml").read_text()
         if recipe not in _local_hashes:
             local = self.folder / "local"
@@ -120,8 +121,9 @@ class UserFolder:
             (local / "recipe.yaml").write_text(recipe)
             quick = MEASURE.format(count=str(local / "count"), seconds=0, poison=-1, bad=-1)
             (local / "mine.py").write_text(quick)
+            (self.folder / "calm.yaml").write_text(json.dumps(CALM))
             _local_hashes[recipe] = self.json(
-                "run", "local/recipe.yaml", "-p", "local", "--allow-code", "--runs", "local/runs"
+                "run", "local/recipe.yaml", "-p", "calm.yaml", "--allow-code", "--runs", "local/runs"
             )["result_hash"]
         return _local_hashes[recipe]
 

@@ -87,7 +87,7 @@ def _defaults(found: Any, profile: ClassProfile, place: Place, security: Any) ->
             "shared_temp_directory": str(place.folder),
             "log_directory": str(place.folder / "logs"),
             "scheduler_options": {"interface": interface, "dashboard_address": HTTP},
-            "worker_extra_args": ["--dashboard-address", HTTP, "--preload", PRELOAD],
+            "worker_extra_args": ["--dashboard-address", HTTP, "--no-dashboard", "--preload", PRELOAD],
             "job_script_prologue": exports,
             "silence_logs": logging.CRITICAL,
         }

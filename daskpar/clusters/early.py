@@ -29,6 +29,7 @@ ALWAYS = (
     "daskpar.clusters.worker_setup",
 )  # fmt: skip
 USED = "daskpar.analyses.{}.on_workers"  # what tasks of an analysis import; one without it has none
+OWN = ("dask.array", "daskpar.analysis", "xarray")  # what the module of a user's analysis imports
 HASH_SEED = "6640"  # distributed's own, without which strings would hash differently in each worker
 
 _method = "spawn"
@@ -48,7 +49,7 @@ def prepare(recipe: Path, profile: str | Path | None) -> None:
         return
     # The word of a shipped analysis only: nobody has allowed code of the user's yet.
     found = re.search(r"^analysis: *['\"]?(\w+)['\"]?\s*$", _text(recipe), re.MULTILINE)
-    modules = [FIRST, *ALWAYS, *([USED.format(found[1])] if found else [])]
+    modules = [FIRST, *ALWAYS, *([USED.format(found[1])] if found else OWN)]
     multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
     with exported({**worker_environment(), "PYTHONHASHSEED": HASH_SEED}), _ctrl_c_ignored():
         forkserver.ensure_running()

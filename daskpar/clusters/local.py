@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dask
-from distributed import Client, LocalCluster, Security
+from distributed import Client, LocalCluster, Nanny, Security, Worker
 from distributed.utils import silence_logging_cmgr
 
 from daskpar.clusters import early
@@ -60,6 +61,7 @@ def _arguments(profile: LocalProfile) -> dict[str, Any]:
         # Given also where there is no dashboard: HTTP is served anyway, and by default on all interfaces.
         "dashboard_address": HTTP,
         "worker_dashboard_address": HTTP,
+        "worker_class": functools.partial(_without_pages, Nanny if profile.processes else Worker),
         "scheduler_kwargs": {"dashboard": profile.dashboard},
         # Failed tasks raise here and are told once; what is left are tracebacks of lost heartbeats.
         "silence_logs": logging.CRITICAL,
@@ -68,3 +70,11 @@ def _arguments(profile: LocalProfile) -> dict[str, Any]:
     if profile.processes:
         arguments["host"] = LOOPBACK
     return arguments
+
+
+def _without_pages(kind: type[Any], *arguments: Any, **options: Any) -> Any:
+    """Return a worker that serves no pages of its own: for these each would import Bokeh, taking seconds.
+
+    What workers do is on the scheduler's pages. HTTP is served all the same.
+    """
+    return kind(*arguments, **{**options, "dashboard": False})

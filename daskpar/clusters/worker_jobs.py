@@ -38,7 +38,8 @@ def worker_command(
     command += ["--nthreads", str(profile.cores), "--nworkers", str(profile.processes), "--nanny"]
     command += ["--memory-limit", str(worker_memory(profile)), "--death-timeout", str(DEATH)]
     command += ["--interface", interface, "--protocol", "tls", "--dashboard-address", HTTP]
-    command += ["--preload", PRELOAD]
+    # HTTP is served all the same; pages of their own would have each worker import Bokeh.
+    command += ["--no-dashboard", "--preload", PRELOAD]
     if profile.scratch is not None:
         command += ["--local-directory", profile.scratch]
     for part in PARTS:

@@ -4,6 +4,7 @@ What ran is counted from a file that the functions themselves append to, in the 
 """
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -16,13 +17,15 @@ from killing import (
     ENOUGH,
     THREADS,
     Case,
-    ImageCase,
+    case_of,
     family,
     gone,
+    held,
     removed_keys,
     stored_keys,
     the_run,
     under_way,
+    undisturbed,
     wait_for,
 )
 
@@ -31,13 +34,14 @@ from daskpar.lease import Lease
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
+HELD = {"HOLD": "1", "PAUSE": "0"}  # for a run that is killed in the middle of its blocks
+
 
 @pytest.fixture(params=["map", "plugin", "image", "staged image"])
 def each(request, tmp_path, count, monkeypatch):
-    if "image" not in request.param:
-        return Case(request.param, tmp_path, count)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
-    return ImageCase(tmp_path, count, zipped="staged" in request.param)
+    if "image" in request.param:
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
+    return case_of(request.param, tmp_path, count)
 
 
 @pytest.fixture(params=["map", "plugin"])
@@ -50,19 +54,19 @@ def mapped(tmp_path, count):
     return Case("map", tmp_path, count)
 
 
-def undisturbed(case, cli, count):
-    """The status of a run that nobody disturbs; what it counted is forgotten."""
-    done = cli(*case.begin, "--runs", "calm")
-    assert done.code == 0, done.stderr
-    status = json.loads(done.stdout)
-    assert set(case.begun().values()) == {1}
-    assert len(case.begun()) == status["blocks_total"] >= BLOCKS
-    count.clear()
-    return status
+@pytest.fixture
+def calm(shared):
+    """Return a function that gives the status of a case's run that nobody disturbs."""
+    return lambda case: shared.once(case.kind, functools.partial(undisturbed, case.kind))
+
+
+def linger(case, go):
+    """Write the module of a case so that its last blocks take long, until a file is there."""
+    case.write(f"n >= 40 and not os.path.exists({str(go)!r}) and time.sleep(2)")
 
 
 def resumed(cli, *arguments):
-    done = cli("resume", "last", "--json", *arguments)
+    done = cli("resume", "last", "--json", *arguments, PAUSE="0")
     assert done.code == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -70,11 +74,11 @@ def resumed(cli, *arguments):
 # --- the driver dies
 
 
-def test_a_killed_driver_is_resumed_to_the_same_bits(each, cli, start, runs, count):
-    expected = undisturbed(each, cli, count)
+def test_a_killed_driver_is_resumed_to_the_same_bits(each, calm, cli, start, runs, count):
+    expected = calm(each)
     total = expected["blocks_total"]
-    process = start(*each.begin)
-    under_way(each, process)
+    process = start(*each.begin, **HELD)
+    held(each, process)
     processes = family(process)
     process.kill()
     gone(processes)
@@ -133,8 +137,8 @@ def kill_once(folder, number):
     )
 
 
-def test_a_killed_worker_costs_only_the_blocks_it_was_computing(each, cli, runs, count, tmp_path):
-    expected = undisturbed(each, cli, count)
+def test_a_killed_worker_costs_only_the_blocks_it_was_computing(each, calm, cli, runs, tmp_path):
+    expected = calm(each)
     each.write(kill_once(tmp_path, 20))
     done = cli(*each.begin)
     assert done.code == 0, done.stderr
@@ -233,7 +237,8 @@ def test_an_interrupted_run_ends_cleanly_and_goes_on(case, cli, start, runs, num
     assert sum(case.begun().values()) - BLOCKS <= THREADS
 
 
-def test_cancel_stops_a_run_that_resume_finishes(mapped, cli, start, runs):
+def test_cancel_stops_a_run_that_resume_finishes(mapped, cli, start, runs, tmp_path):
+    linger(mapped, tmp_path / "go")
     process = start(*mapped.begin)
     under_way(mapped, process)
     processes = family(process)
@@ -242,6 +247,7 @@ def test_cancel_stops_a_run_that_resume_finishes(mapped, cli, start, runs):
     assert json.loads(done.stdout)["state"] == "cancelled"
     assert process.wait(10) == 143
     gone(processes, 10)
+    (tmp_path / "go").touch()
     resumed(cli)
     assert sum(mapped.begun().values()) - BLOCKS <= THREADS
 
@@ -249,12 +255,14 @@ def test_cancel_stops_a_run_that_resume_finishes(mapped, cli, start, runs):
 # --- two drivers
 
 
-def test_a_second_driver_is_refused_and_told_who_the_first_is(mapped, cli, start, runs):
+def test_a_second_driver_is_refused_and_told_who_the_first_is(mapped, cli, start, runs, tmp_path):
+    linger(mapped, tmp_path / "go")
     process = start(*mapped.begin)
     under_way(mapped, process)
     done = cli("resume", "last")
     assert done.code == 2
     assert f"pid {process.pid} on {os.uname().nodename}" in done.stderr
+    (tmp_path / "go").touch()
     assert process.wait(60) == 0
     assert set(mapped.begun().values()) == {1}
     assert Lease(the_run(runs) / "lease.json").holder() is None
@@ -265,8 +273,8 @@ def test_a_second_driver_is_refused_and_told_who_the_first_is(mapped, cli, start
 
 def interrupted(case, start, runs):
     """Begin a run and kill it on the way."""
-    process = start(*case.begin)
-    under_way(case, process)
+    process = start(*case.begin, **HELD)
+    held(case, process)
     processes = family(process)
     process.kill()
     gone(processes)
@@ -306,8 +314,8 @@ def test_a_changed_input_is_refused(tmp_path, cli, start, runs, count):
     assert "changed" in refused.stderr
 
 
-def test_a_damaged_record_is_computed_again_and_reported(case, cli, start, runs, count):
-    expected = undisturbed(case, cli, count)
+def test_a_damaged_record_is_computed_again_and_reported(case, calm, cli, start, runs):
+    expected = calm(case)
     interrupted(case, start, runs)
     records = sorted(ledger.scan(the_run(runs) / "ledger")[0].values(), key=lambda r: (r.path, r.offset))
     before = sum(case.begun().values())

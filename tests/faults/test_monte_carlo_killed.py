@@ -66,12 +66,13 @@ def write(tmp_path, count, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(count.source + SITE)
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "site.yaml").write_text(f"kind: local\nworkers: {THREADS}\nmemory: 1 GiB\ndashboard: false\n")
+    (tmp_path / "calm.yaml").write_text("kind: local\nworkers: 1\nprocesses: false\ndashboard: false\n")
 
-    def one(name, **options):
+    def one(name, site="site.yaml", **options):
         options = {"trial": TRIALS[name], "n_samples": N, "seed": 5, "batch_size": SIZE, **options}
         recipe = {"name": "carlo", "analysis": "monte_carlo", "options": options, "outputs": ["result.nc"]}
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-        return ["run", "recipe.yaml", "-p", "site.yaml", "--allow-code", "--json"]
+        return ["run", "recipe.yaml", "-p", site, "--allow-code", "--json"]
 
     return one
 
@@ -115,7 +116,7 @@ def finished(done):
 def test_a_killed_run_is_resumed_to_the_hash_of_one_that_was_not(
     write, name, options, cli, start, runs, count
 ):
-    expected = finished(cli(*write(name, **options), "--runs", "calm"))
+    expected = finished(cli(*write(name, "calm.yaml", **options), "--runs", "calm"))
     assert expected["blocks_total"] >= 64
     process = start(*write(name, **options), STAY_AFTER=str(ENOUGH))
     kill_on_the_way(process, count)

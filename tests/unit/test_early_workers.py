@@ -37,7 +37,7 @@ def test_what_the_analysis_uses_is_imported(asked, tmp_path, analysis):
     before = os.environ.get("OMP_NUM_THREADS")
     early.prepare(tmp_path / "r.yaml", "local")
     assert early.method() == "forkserver"
-    used = [f"daskpar.analyses.{analysis}.on_workers"] if analysis in BUILT_IN else []
+    used = [f"daskpar.analyses.{analysis}.on_workers"] if analysis in BUILT_IN else early.OWN
     assert asked == [early.FIRST, *early.ALWAYS, *used, "1"]
     assert os.environ.get("OMP_NUM_THREADS") == before
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN

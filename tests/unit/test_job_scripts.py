@@ -48,7 +48,7 @@ def test_a_worker_job(tmp_path):
     command = script.splitlines()[-1]
     assert f"--scheduler-file '{tmp_path}/a b/scheduler.json'" in command
     assert "--nworkers 2" in command
-    assert "--dashboard-address 127.0.0.1:0" in command
+    assert "--dashboard-address 127.0.0.1:0 --no-dashboard " in command
     assert "--interface ib0 --protocol tls" in command
     assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import psutil
 import pytest
@@ -57,6 +58,12 @@ def test_a_worker_is_what_the_profile_says():
             found == {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"} for found in variables.values()
         )
         assert len({client.submit(os.getpid, pure=False).result() for _ in range(4)} | {os.getpid()}) >= 2
+
+
+def test_workers_import_no_bokeh():
+    """It would be for pages of their own, to which nobody is pointed, and takes each of them seconds."""
+    with daskpar.open_client("local", workers=1) as client:
+        assert client.submit(lambda: "bokeh" in sys.modules).result() is False
 
 
 def test_threads_are_limited_whatever_is_exported_and_the_environment_is_given_back(monkeypatch):

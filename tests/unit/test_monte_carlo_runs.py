@@ -116,9 +116,12 @@ def test_an_extended_run_draws_new_batches_only(tmp_path, cli, count, n):
     twice = run(cli, "resume", "last", "--set", f"options.n_samples={2 * longer}")
     assert sum(count.each().values()) == -(-2 * longer // SIZE) + bool(n % SIZE) + 1
     fresh = [
-        run(cli, *BEGIN, "--runs", "fresh", "--set", f"options.n_samples={size}")["result_hash"]
+        daskpar.run(
+            tmp_path / "recipe.yaml", tmp_path / "threads.yaml", settings=[f"options.n_samples={size}"],
+            allow_code=True, runs=tmp_path / "fresh",
+        ).result_hash
         for size in (longer, 2 * longer)
-    ]
+    ]  # fmt: skip
     assert [extended["result_hash"], twice["result_hash"]] == fresh
 
 
