@@ -1,8 +1,6 @@
 """The loop over a band, a few tiles at a time: load, sort, reject, combine.
 
-A chunk of tiles stays in a core's own cache from stage to stage. Each stage is compiled on its own, when
-it is first
-needed, and releases Python's lock while it works.
+A chunk of tiles stays in a core's own cache from stage to stage.
 """
 
 from __future__ import annotations
@@ -14,15 +12,15 @@ import numpy as np
 
 from .bounds import parts
 from .clip import clip_chunk
-from .compiled import LANES, Array, padded_rows
+from .compiled import LANES, Array, compiled, inner, padded_rows
 from .finish import MEAN, finish_chunk
-from .load import Frames, load_chunk
+from .load import Frames, load_chunk, steps_to_load
 from .moments import moments_chunk
 from .network import sort_chunk
 from .options import MINMAX, NONE, Rejection
-from .rejected import count_rejected, new_gone
+from .rejected import Gone, count_rejected, new_gone
 from .settle import settle_chunk
-from .state import Chunk, new_chunk, new_scratch
+from .state import Chunk, Scratch, new_chunk, new_scratch
 
 
 class Task(NamedTuple):
@@ -72,6 +70,15 @@ def new_output(n: int, pixels: int, dtype: np.dtype[Any]) -> Output:
     return Output(np.empty(pixels, dtype), np.empty(pixels, dtype), numbers, *np.zeros((2, n), np.int64))
 
 
+@compiled
+def load_and_sort(
+    frames: Frames, shift: Any, adjust: bool | None, start: int, pixels: int, size: int, chunk: Chunk
+) -> None:
+    """Load a chunk and sort it."""
+    load_chunk(frames, shift, adjust, start, pixels, size, chunk.values)
+    sort_chunk(chunk, frames.words.shape[0], size, pixels)
+
+
 def sorted_chunks(frames: Frames, work: np.dtype[Any]) -> Iterator[tuple[Chunk, int, int, int]]:
     """Load and sort a band chunk by chunk.
 
@@ -84,22 +91,69 @@ def sorted_chunks(frames: Frames, work: np.dtype[Any]) -> Iterator[tuple[Chunk, 
     """
     n, total = frames.words.shape
     chunk, size = new_chunk(n, total, work), padded_rows(n) * LANES
-    step = chunk.total.size
-    for start in range(0, total, step):
-        pixels = min(step, total - start)
-        load_chunk(frames, start, pixels, size, chunk)
-        sort_chunk(chunk, n, size, pixels)
+    steps = steps_to_load(frames, work)
+    for start in range(0, total, chunk.total.size):
+        pixels = min(chunk.total.size, total - start)
+        load_and_sort(*steps, start, pixels, size, chunk)
         yield chunk, size, start, pixels
 
 
+@inner
 def reject_extremes(chunk: Chunk, n: int, rule: Rejection) -> None:
     """Drop the lowest and highest values of each pixel.
 
     Definition: IRAF's minmax. Of a pixel with fewer than n values, the same fractions, rounded down.
     """
-    total = chunk.total.astype(np.int64)
-    chunk.state.first[:] = total * rule.n_low // n
-    chunk.state.last[:] = total - total * rule.n_high // n
+    first, last, totals = chunk.state.first, chunk.state.last, chunk.total
+    low, high = rule.n_low, rule.n_high
+    for j in range(totals.size):
+        total = np.int64(totals[j])
+        first[j], last[j] = total * low // n, total - total * high // n
+
+
+@compiled
+def work_chunks(
+    frames: Frames, shift: Any, adjust: bool | None, start: int, end: int, size: int, chunk: Chunk,
+    rule: Rejection, clip: bool | None, extremes: bool | None, mad: bool | None, winsorized: bool | None,
+    simple: bool | None, scratch: Scratch, gone: Gone, low: Array, high: Array, method: int,
+    percent: float | None, combined: Array, uncertainty: Array, numbers: Array,
+) -> int:  # fmt: skip
+    """Do everything to pixels from ``start`` to ``end``, chunk by chunk; return where this stops.
+
+    That is at the end; or at the first pixel of a chunk that is clipped, but has pixels that are unsure. All
+    this time other threads have the interpreter's lock. Parts that an argument None leaves out are not
+    compiled.
+    """
+    n, step = frames.words.shape[0], chunk.total.size
+    while start < end:
+        pixels = min(step, end - start)
+        load_chunk(frames, shift, adjust, start, pixels, size, chunk.values)
+        sort_chunk(chunk, n, size, pixels)
+        if clip is None:
+            if extremes is not None:
+                reject_extremes(chunk, n, rule)
+            moments_chunk(chunk, size, pixels)
+        else:
+            clip_chunk(chunk, n, pixels, rule, scratch, mad, winsorized, simple)
+            for j in range(pixels):
+                if chunk.unsure[j]:
+                    return start
+        if not (clip is None and extremes is None):
+            count_rejected(chunk, n, size, pixels, gone, low, high)
+        finish_chunk(chunk, size, start, pixels, method, percent, combined, uncertainty, numbers)
+        start += pixels
+    return start
+
+
+@compiled
+def finish_settled(
+    n: int, start: int, pixels: int, size: int, chunk: Chunk, gone: Gone, low: Array, high: Array,
+    method: int, percent: float | None, combined: Array, uncertainty: Array, numbers: Array,
+) -> None:  # fmt: skip
+    """Do what is left of a chunk whose unsure pixels have been settled."""
+    moments_chunk(chunk, size, pixels)
+    count_rejected(chunk, n, size, pixels, gone, low, high)
+    finish_chunk(chunk, size, start, pixels, method, percent, combined, uncertainty, numbers)
 
 
 def combine(
@@ -116,24 +170,25 @@ def combine(
     then : callable, optional
         Called with what `sorted_chunks` yields when a chunk is done, while it is in the cache.
     """
-    n, total = frames.words.shape
-    out, scratch = new_output(n, total, task.result), new_scratch(n, task.work)
-    gone = new_gone(n, task.work)
-    for chunk, size, start, pixels in sorted_chunks(frames, task.work):
-        if task.rule.kind in (NONE, MINMAX):
-            if task.rule.kind == MINMAX:
-                reject_extremes(chunk, n, task.rule)
-            moments_chunk(chunk, size, pixels)
-        else:
-            clip_chunk(chunk, n, pixels, task.rule, scratch, *parts(task.rule))
-            if chunk.unsure[:pixels].any():
-                settle_chunk(chunk, size, pixels, task.rule)
-                moments_chunk(chunk, size, pixels)
-        if task.rule.kind != NONE:
-            count_rejected(chunk, n, size, pixels, gone, out.frame_low, out.frame_high)
-        percent = None if task.method == MEAN else task.percent
-        planes = out.combined, out.uncertainty, out.numbers
-        finish_chunk(chunk, size, start, pixels, task.method, percent, *planes)
+    (n, total), rule = frames.words.shape, task.rule
+    out, scratch, gone = new_output(n, total, task.result), new_scratch(n, task.work), new_gone(n, task.work)
+    chunk, size = new_chunk(n, total, task.work), padded_rows(n) * LANES
+    clip, extremes = rule.kind not in (NONE, MINMAX) or None, rule.kind == MINMAX or None
+    rules: Any = (rule, clip, extremes, *parts(rule))
+    percent = None if task.method == MEAN else task.percent
+    results: Any = (
+        gone, out.frame_low, out.frame_high, task.method, percent, out.combined, out.uncertainty, out.numbers,
+    )  # fmt: skip
+    steps, step, start = steps_to_load(frames, task.work), chunk.total.size, 0
+    while start < total:
+        end = total if then is None else min(start + step, total)
+        stop = work_chunks(*steps, start, end, size, chunk, *rules, scratch, *results)
+        if stop < end:
+            pixels = min(step, total - stop)
+            settle_chunk(chunk, size, pixels, rule)
+            finish_settled(n, stop, pixels, size, chunk, *results)
+            stop += pixels
         if then is not None:
-            then(chunk, size, start, pixels)
+            then(chunk, size, start, end - start)
+        start = stop
     return out

@@ -18,7 +18,7 @@ import numpy as np
 
 from .bounds import set_bounds
 from .clear import clear_of_bounds, clear_of_sigma, clear_of_winsorized, list_open
-from .compiled import LANES, Array, compiled, inner, wide_vectors
+from .compiled import LANES, Array, inner, wide_vectors
 from .moments import moments
 from .options import SIGMA_CLIP, Rejection
 from .state import Bounds, Chunk, Few, Scratch, State, few_of, gather, go_on, scatter, tile_state
@@ -114,7 +114,7 @@ def clip_few(
     scatter(active, chunk, few)
 
 
-@compiled
+@inner
 def clip_chunk(
     chunk: Chunk, n: int, pixels: int, rule: Rejection, scratch: Scratch,
     mad: bool | None, winsorized: bool | None, simple: bool | None,

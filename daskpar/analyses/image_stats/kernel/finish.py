@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import LANES, Array, compiled, inner, wide_vectors
+from .compiled import LANES, Array, inner, wide_vectors
 from .mad import deviation
 from .state import Chunk, State, tile_state
 
@@ -85,7 +85,7 @@ def finish_tile(
             combined[j] = 0.0
 
 
-@compiled
+@inner
 def finish_chunk(
     chunk: Chunk, size: int, start: int, pixels: int, method: int, percent: float | None, combined: Array,
     uncertainty: Array, numbers: Array,

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiled import LANES, Array, compiled, inner, reinterpret, swap_bytes, wide_vectors
-from .state import Chunk
+from .compiled import LANES, Array, inner, reinterpret, swap_bytes, wide_vectors
 
 
 class Frames(NamedTuple):
@@ -57,7 +56,7 @@ def decode_row(words: Array, like: Any, swap: bool, shift: Any, out: Array) -> N
                 out[j] = kind(reinterpret(words[j], like)) + shift
 
 
-@compiled
+@inner
 def decode_chunk(
     words: Array, like: Any, swap: bool, shift: Any, start: int, pixels: int, size: int, values: Array
 ) -> None:
@@ -84,7 +83,7 @@ def adjust_row(out: Array, fits: tuple[float, float, bool, float]) -> None:
         out[j] = nan if has_blank and word == blank else value + bzero
 
 
-@compiled
+@inner
 def adjust_chunk(
     n: int, fits: tuple[float, float, bool, float], masks: Array, affine: Array, start: int, pixels: int,
     size: int,
@@ -109,25 +108,38 @@ def adjust_chunk(
                     out[j] = (out[j] - zero) * scale
 
 
-def load_chunk(frames: Frames, start: int, pixels: int, size: int, chunk: Chunk) -> None:
+UNSCALED = (1.0, 0.0, False, 0.0)
+
+
+def steps_to_load(frames: Frames, work: np.dtype[Any]) -> tuple[Frames, Any, bool | None]:
+    """Say how words become numbers of a type: frames, what to add while they are decoded, what to do after.
+
+    The shift is None where nothing is added, the last is None where nothing is left to `adjust_chunk`.
+    """
+    shift, fits = None, frames.fits
+    if frames.like.dtype.kind in "iu" and fits[0] == 1.0 and not fits[2]:
+        # Integers without a sign, as FITS has them: no second look at the numbers.
+        shift, frames = work.type(fits[1]), frames._replace(fits=UNSCALED)
+    adjust = frames.fits != UNSCALED or frames.masks.size > 0 or frames.affine.size > 0
+    return frames, shift, adjust or None
+
+
+@inner
+def load_chunk(
+    frames: Frames, shift: Any, adjust: bool | None, start: int, pixels: int, size: int, values: Array
+) -> None:
     """Load pixels from ``start`` of all frames into the tiles of a chunk, in frame order.
 
     Parameters
     ----------
-    frames : Frames
-        Where they come from.
-    start, pixels : int
-        Which pixels; no more than the chunk holds.
-    size : int
-        Values in a tile.
-    chunk : Chunk
-        Receives ``values``: NaN or infinite where they must not be used.
+    frames, shift, adjust
+        What `steps_to_load` says.
+    start, pixels, size : int
+        Which pixels, and how many values a tile has.
+    values : ndarray of float, flat
+        The tiles; NaN or infinite where a value must not be used.
     """
-    unscaled, fits, n = (1.0, 0.0, False, 0.0), frames.fits, frames.words.shape[0]
-    shift = None
-    if frames.like.dtype.kind in "iu" and fits[0] == 1.0 and not fits[2]:
-        # Integers without a sign, as FITS has them: no second look at the numbers.
-        shift, fits = chunk.values.dtype.type(fits[1]), unscaled
-    decode_chunk(frames.words, frames.like, frames.swap, shift, start, pixels, size, chunk.values)
-    if fits != unscaled or frames.masks.size or frames.affine.size:
-        adjust_chunk(n, fits, frames.masks, frames.affine, start, pixels, size, chunk.values)
+    decode_chunk(frames.words, frames.like, frames.swap, shift, start, pixels, size, values)
+    if adjust is not None:
+        n = frames.words.shape[0]
+        adjust_chunk(n, frames.fits, frames.masks, frames.affine, start, pixels, size, values)

@@ -9,7 +9,7 @@ groups of eight, with zeros for ranks not used: its bits depend on the sorted va
 
 from __future__ import annotations
 
-from .compiled import LANES, Array, compiled, inner, whole_vectors, wide_vectors
+from .compiled import LANES, Array, inner, whole_vectors, wide_vectors
 from .state import Chunk, State, tile_state
 
 
@@ -103,7 +103,7 @@ def moments(tile: Array, lanes: int, s: State) -> None:
             sum8_used(rows, r, wide, first, last, pivot, sum1, sum2)
 
 
-@compiled
+@inner
 def moments_chunk(chunk: Chunk, size: int, pixels: int) -> None:
     """Store the moments of all pixels of a chunk, whose tiles have ``size`` values."""
     wide_vectors()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import GROUP, LANES, Array, compiled, inlined, inner, wide_vectors
+from .compiled import GROUP, LANES, Array, inlined, inner, wide_vectors
 from .state import Chunk
 
 Eight = tuple[float, float, float, float, float, float, float, float]
@@ -287,7 +287,7 @@ def count_finite(ranked: Array, n: int, total: Array) -> None:
                 total[j] += np.int32(1) if row[j] < infinite else np.int32(0)
 
 
-@compiled
+@inner
 def sort_chunk(chunk: Chunk, n: int, size: int, pixels: int) -> None:
     """Count and sort the finite values of all pixels of a chunk; all of them are in use."""
     wide_vectors()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from daskpar.aligned import aligned
 
-from .compiled import LANES, Array, compiled, inner, wide_vectors
+from .compiled import LANES, Array, inner, wide_vectors
 from .state import Chunk
 
 #: One pixel in so many with a rejection, and it is faster to look at all of a tile than to copy those.
@@ -128,7 +128,7 @@ def count_tile(values: Array, n: int, lanes: int, gone: Gone, low: Array, high: 
             count_pixel(values, n, j, below[j], above[j], lows[j], highs[j], low, high)
 
 
-@compiled
+@inner
 def count_rejected(
     chunk: Chunk, n: int, size: int, pixels: int, gone: Gone, low: Array, high: Array
 ) -> None:
