@@ -173,20 +173,21 @@ def combine(
     (n, total), rule = frames.words.shape, task.rule
     out, scratch, gone = new_output(n, total, task.result), new_scratch(n, task.work), new_gone(n, task.work)
     chunk, size = new_chunk(n, total, task.work), padded_rows(n) * LANES
-    clip, extremes = rule.kind not in (NONE, MINMAX) or None, rule.kind == MINMAX or None
-    rules: Any = (rule, clip, extremes, *parts(rule))
+    clip = True if rule.kind not in (NONE, MINMAX) else None
+    extremes = True if rule.kind == MINMAX else None
     percent = None if task.method == MEAN else task.percent
-    results: Any = (
-        gone, out.frame_low, out.frame_high, task.method, percent, out.combined, out.uncertainty, out.numbers,
-    )  # fmt: skip
+    tables, planes = (gone, out.frame_low, out.frame_high), (out.combined, out.uncertainty, out.numbers)
     steps, step, start = steps_to_load(frames, task.work), chunk.total.size, 0
     while start < total:
         end = total if then is None else min(start + step, total)
-        stop = work_chunks(*steps, start, end, size, chunk, *rules, scratch, *results)
+        stop = work_chunks(
+            *steps, start, end, size, chunk, rule, clip, extremes, *parts(rule), scratch, *tables,
+            task.method, percent, *planes,
+        )  # fmt: skip
         if stop < end:
             pixels = min(step, total - stop)
             settle_chunk(chunk, size, pixels, rule)
-            finish_settled(n, stop, pixels, size, chunk, *results)
+            finish_settled(n, stop, pixels, size, chunk, *tables, task.method, percent, *planes)
             stop += pixels
         if then is not None:
             then(chunk, size, start, end - start)
