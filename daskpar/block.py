@@ -92,7 +92,8 @@ class BlockWork:
     afterwards : callable, optional
         Called when a block is stored and its arrays are gone.
     aside : callable, optional
-        Makes a context in which the worker computes its next block while this one's record reaches the disk.
+        Makes a context in which the worker computes its next block while this one's record reaches the disk;
+        gets what to call before that begins.
     """
 
     folder: str
@@ -100,7 +101,7 @@ class BlockWork:
     again: Callable[[], bool] | None = None
     per_cpu: bool = False
     afterwards: Callable[[], None] | None = None
-    aside: Callable[[], AbstractContextManager[None]] | None = None
+    aside: Callable[[Callable[[], None]], AbstractContextManager[None]] | None = None
 
     def __call__(self, durable: Durable, *args: Any, **kwargs: Any) -> Receipt:
         """Compute and store one block; return its receipt."""
@@ -154,8 +155,7 @@ class BlockWork:
         if self.aside is None or facts["seconds"] < WORTH_STEPPING_ASIDE:
             yield
             return
-        with self.aside():
-            _end(facts)
+        with self.aside(functools.partial(_end, facts)):
             yield
 
     def _preview(self, partial: Any) -> Any:

@@ -16,39 +16,30 @@ changed in place: a torn tail after a crash is skipped, a damaged record is repo
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import os
-import socket
 import struct
 import sys
-import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daskpar.atomic import flush_file, flush_folder, replacing
 from daskpar.errors import OutputError
+from daskpar.record_files import append, flush_record, write_file
 
 MAGIC = b"daskpar1"
 SMALL = 1 << 20
-SEGMENT_BYTES = 1 << 28
 _FIXED = struct.Struct("<8s20sIQ")
 _DIGEST = 32
 _START = _FIXED.size + _DIGEST
 _HEADER_LIMIT = 1 << 24
 
 Partial = Mapping[str, NDArray[Any]]
-Place = tuple[Path, int, Callable[[], None]]
-"""File and offset of a record, and what returns when it is on disk."""
 
 
 class DamagedRecord(Exception):
@@ -163,7 +154,7 @@ def store(
     """
     head, arrays, digest = _encode(key, partial, cpu)
     length = len(head) + sum(a.nbytes for a in arrays)
-    place = _append if length < SMALL else _write_file
+    place = append if length < SMALL else write_file
     try:
         path, offset, reach_disk = place(Path(folder), key, [head, *(_bytes(a) for a in arrays)])
         with waiting():
@@ -209,7 +200,7 @@ def find(folder: str | Path, key: str) -> Stored | None:
 
 def reach_disk(record: Stored) -> None:
     """Return when a record that another process has written is on disk."""
-    _flush_file(Path(record.path))
+    flush_record(Path(record.path))
 
 
 def remove(record: Stored) -> bool:
@@ -315,113 +306,3 @@ def _next_magic(file: Any, start: int, size: int) -> int:
         if at >= 0:
             return int(begin + at)
     return size
-
-
-def _write_file(folder: Path, key: str, parts: list[Any]) -> Place:
-    path = folder / "files" / key[:2] / f"{key}.rec"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In place before it is on disk: what a power cut leaves of it does not match its checksums.
-    with replacing(path, flush=False) as temporary, open(temporary, "wb") as file:
-        for part in parts:
-            file.write(part)
-    return path, 0, functools.partial(_flush_file, path)
-
-
-def _flush_file(path: Path) -> None:
-    """Have a file reach the disk, and its folders, which another thread may have made a moment ago."""
-    flush_file(path)
-    for folder in path.parents[1:3]:
-        flush_folder(folder)
-
-
-@dataclass
-class _Segment:
-    """The append-only file of this process. Threads append under a lock and share fsyncs."""
-
-    path: Path
-    descriptor: int
-    appending: threading.Lock = field(default_factory=threading.Lock)
-    syncing: threading.Lock = field(default_factory=threading.Lock)
-    written: int = 0
-    synced: int = 0
-
-    def __post_init__(self) -> None:
-        # Closed when the last thread that may still append to it has let it go.
-        weakref.finalize(self, os.close, self.descriptor)
-
-    def usable(self) -> bool:
-        """Whether more may be appended: it is not full, and not removed with the ledger of a finished run."""
-        try:
-            return self.written <= SEGMENT_BYTES and os.fstat(self.descriptor).st_nlink > 0
-        except OSError:
-            return False
-
-    def append(self, parts: list[Any]) -> tuple[int, int]:
-        """Append a record; return where it begins and ends."""
-        with self.appending:
-            offset = self.written
-            try:
-                mine = _write_at(self.descriptor, b"".join(parts), offset)
-            except OSError:
-                os.ftruncate(self.descriptor, offset)
-                raise
-            self.written = mine
-        return offset, mine
-
-    def reach_disk(self, end: int) -> None:
-        """Return when all up to `end` is on disk."""
-        with self.syncing:
-            if self.synced < end:  # otherwise another thread's fsync has covered it
-                reached = self.written
-                os.fdatasync(self.descriptor)
-                self.synced = reached
-
-
-def _write_at(descriptor: int, data: bytes, offset: int) -> int:
-    """Write all of `data` at `offset`, however many calls that takes; return where it ends."""
-    view = memoryview(data)
-    while view:
-        count: int = os.pwrite(descriptor, view, offset)
-        view, offset = view[count:], offset + count
-    return offset
-
-
-_segments: dict[tuple[int, str], _Segment] = {}
-_opening = threading.Lock()
-
-
-def _append(folder: Path, key: str, parts: list[Any]) -> Place:
-    segment = _segment(folder)
-    offset, end = segment.append(parts)
-    return segment.path, offset, functools.partial(segment.reach_disk, end)
-
-
-def _segment(folder: Path) -> _Segment:
-    which = (os.getpid(), str(folder))  # with the pid, a forked child does not write into its parent's file
-    with _opening:
-        segment = _segments.get(which)
-        if segment is None or not segment.usable():
-            segment = _segments[which] = _open_segment(folder)
-        return segment
-
-
-def _open_segment(folder: Path) -> _Segment:
-    path = folder / "segments" / f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:12]}.seg"
-    _make_folder(path.parent)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    flush_folder(path.parent)
-    return _Segment(path, descriptor)
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder of the ledger, so that it is still there after a power cut."""
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        for parent in folder.parents[:2]:
-            flush_folder(parent)
-
-
-def close(folder: str | Path) -> None:
-    """Close this process's segment of a ledger; the next `store` opens another."""
-    with _opening:
-        _segments.pop((os.getpid(), str(Path(folder))), None)

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -107,10 +107,11 @@ _aside_lock = threading.Lock()
 
 
 @contextmanager
-def aside() -> Iterator[None]:
+def aside(leave: Callable[[], None]) -> Iterator[None]:
     """Have the worker compute its next block in another thread, while this one waits for a disk.
 
-    No more threads wait than compute: where the disk is slower than the blocks, it holds them up.
+    Before that one begins, ``leave`` is called. No more threads wait than compute: where the disk is slower
+    than the blocks, it holds them up.
     """
     try:
         worker = get_worker()
@@ -120,6 +121,7 @@ def aside() -> Iterator[None]:
     with _aside_lock:
         places = _aside.setdefault(worker, threading.Semaphore(worker.state.nthreads))
     with places:
+        leave()
         secede()
         yield
 

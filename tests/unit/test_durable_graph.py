@@ -13,7 +13,7 @@ from conftest import environment
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, convert_legacy_graph, cull
 from dask.delayed import Delayed, delayed
 
-from daskpar import ledger
+from daskpar import record_files
 from daskpar.block import BlockWork
 from daskpar.durable import Durable, durable
 from daskpar.durable_graph import durable_graph
@@ -76,7 +76,7 @@ def advance(collection, folder, stored=None, most=None):
     todo = graph.todo(stored, BlockWork(str(folder)))
     for receipt in dask.get(todo.graph, list(todo.targets)[:most]):
         stored[receipt["key"]] = receipt["stored"]
-    ledger.close(folder)
+    record_files.close(folder)
     return stored
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from daskpar import ledger
+from daskpar import ledger, record_files
 from daskpar.durable import digest_of
 from daskpar.errors import OutputError
 
@@ -42,7 +42,7 @@ ARRAYS = {
 @pytest.fixture
 def folder(tmp_path):
     yield tmp_path
-    ledger.close(tmp_path)
+    record_files.close(tmp_path)
 
 
 def same(one, other):
@@ -67,7 +67,7 @@ def stored_three(folder):
         ledger.store(folder, key, {"x": np.arange(4.0) + i, "s": np.array(["ab"])})
         for i, key in enumerate(KEYS[:3])
     ]
-    ledger.close(folder)
+    record_files.close(folder)
     return records, segment_of(folder).read_bytes()
 
 
@@ -101,7 +101,7 @@ def test_an_empty_partial_and_many_names(folder):
 def test_any_partial_comes_back(tmp_path_factory, partial):
     folder = tmp_path_factory.mktemp("ledger")
     ledger.store(folder, KEYS[0], partial)
-    ledger.close(folder)
+    record_files.close(folder)
     found, damage = ledger.scan(folder)
     assert damage == []
     assert list(found[KEYS[0]]) == list(partial)
@@ -138,7 +138,7 @@ def test_a_record_is_a_small_picklable_description(folder):
 
 def test_find_looks_through_segments_and_files(folder):
     stored = [ledger.store(folder, key, {"x": np.arange(i + 1)}) for i, key in enumerate(KEYS[:2])]
-    ledger.close(folder)
+    record_files.close(folder)
     stored.append(ledger.store(folder, KEYS[2], {"x": np.arange(9)}))
     stored.append(ledger.store(folder, KEYS[3], {"x": np.zeros(ledger.SMALL)}))
     assert [ledger.find(folder, key) for key in KEYS[:5]] == [*stored, None]
@@ -229,7 +229,7 @@ def test_a_record_read_later_notices_damage(folder):
 
 def test_another_record_in_its_place_is_noticed(folder):
     record = ledger.store(folder, KEYS[0], {"x": np.arange(5.0)})
-    ledger.close(folder)
+    record_files.close(folder)
     segment_of(folder).unlink()
     other = ledger.store(folder, KEYS[0], {"x": np.arange(1, 6.0)})
     os.replace(other.path, record.path)
@@ -257,7 +257,7 @@ def test_threads_share_a_segment(folder):
 
 
 def test_a_full_segment_is_followed_by_another(folder, monkeypatch):
-    monkeypatch.setattr(ledger, "SEGMENT_BYTES", 2000)
+    monkeypatch.setattr(record_files, "SEGMENT_BYTES", 2000)
     for key in KEYS:
         ledger.store(folder, key, {"x": np.arange(100)})
     assert len(list((folder / "segments").iterdir())) > 1
@@ -275,7 +275,7 @@ def test_a_ledger_removed_meanwhile_is_begun_again(folder):
 FORK = """
 import os, sys
 import numpy as np
-from daskpar import ledger
+from daskpar import ledger, record_files
 from daskpar.durable import digest_of
 folder = sys.argv[1]
 ledger.store(folder, digest_of("parent"), {"x": np.arange(3)})
@@ -304,7 +304,7 @@ def test_a_forked_child_writes_a_segment_of_its_own(tmp_path):
 FULL = """
 import json, sys
 import numpy as np
-from daskpar import ledger
+from daskpar import ledger, record_files
 from daskpar.durable import digest_of
 from daskpar.errors import OutputError
 stored, refused = [], 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dask.distributed import Client, LocalCluster
 
-from daskpar import block, ledger
+from daskpar import block, ledger, record_files
 from daskpar.block import BlockWork, Lanes
 from daskpar.clusters.plugins import aside
 from daskpar.durable import Durable, digest_of
@@ -40,8 +40,8 @@ def disk(monkeypatch):
             assert self.wait(PATIENCE)
 
     disk = Disk()
-    monkeypatch.setattr(ledger, "_flush_file", disk.reach)
-    monkeypatch.setattr(ledger.os, "fdatasync", disk.reach)
+    monkeypatch.setattr(record_files, "flush_record", disk.reach)
+    monkeypatch.setattr(record_files.os, "fdatasync", disk.reach)
     monkeypatch.setattr(block, "WORTH_STEPPING_ASIDE", 0.0)
     yield disk
     disk.set()
@@ -98,14 +98,14 @@ def test_a_disk_that_fails_while_it_is_waited_for(tmp_path, monkeypatch, size):
     def fail(*_):
         raise OSError(errno.EIO, "the disk is broken")
 
-    monkeypatch.setattr(ledger, "_flush_file", fail)
-    monkeypatch.setattr(ledger.os, "fdatasync", fail)
+    monkeypatch.setattr(record_files, "flush_record", fail)
+    monkeypatch.setattr(record_files.os, "fdatasync", fail)
     with pytest.raises(OutputError, match="the disk is broken"):
         ledger.store(tmp_path, digest_of(0), {"x": np.zeros(size)})
 
 
 def test_outside_a_worker_nobody_steps_aside():
-    with aside():
+    with aside(lambda: pytest.fail("nobody leaves")):
         pass
 
 

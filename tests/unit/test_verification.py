@@ -14,7 +14,7 @@ from astropy.io import fits
 from processes import environment
 
 import daskpar
-from daskpar import outputs
+from daskpar import outputs, record_files
 from daskpar.cli import run_command
 from daskpar.errors import InputError
 from daskpar.outputs.values import farthest
@@ -182,7 +182,7 @@ def test_a_record_that_is_whole_but_not_the_one_counted(call, small):
     other["forged"] = next(iter(other.values()))
     with changed(segment, lambda data: b""):
         ledger.store(small.ledger, key, other)
-        ledger.close(small.ledger)
+        record_files.close(small.ledger)
         code, found, _ = call("verify", small.path)
     for path in small.ledger.glob("segments/*.seg"):
         if path != segment:
