@@ -25,7 +25,7 @@ from numpy.lib import format as npy
 from daskpar.atomic import replacing_folder
 from daskpar.errors import AnalysisError
 
-BAND_BYTES = 32 << 20
+BAND_BYTES = 16 << 20  # two are held: one is computed while the caller is at the other
 
 
 def save(dataset: xr.Dataset, folder: Path) -> str:
