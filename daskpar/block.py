@@ -13,8 +13,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 from daskpar import ledger
@@ -74,6 +74,30 @@ class Lanes:
 LANES = Lanes()
 
 
+class Host:
+    """What a block asks of the process that computes it. This one is no worker, and has nothing to do."""
+
+    def started_before(self) -> bool:
+        """Return whether the running task was started before, on a worker that died.
+
+        Then its record may be there already.
+        """
+        return False
+
+    def aside(self, leave: Callable[[], None]) -> AbstractContextManager[None]:
+        """Return a context in which the next block is computed while this one's record reaches the disk.
+
+        Before that begins, ``leave`` is called; or not at all.
+        """
+        return nullcontext()
+
+    def stored(self) -> None:
+        """Hear that a block is stored and its arrays are gone."""
+
+    def tell(self, receipt: Receipt) -> None:
+        """Send the driver a receipt, before it asks for the result of the task."""
+
+
 @dataclass(frozen=True)
 class BlockWork:
     """The function of every block's task.
@@ -84,24 +108,16 @@ class BlockWork:
         The ledger.
     preview : callable, optional
         The analysis' preview of a partial for watchers.
-    again : callable, optional
-        Whether the running task was started before, on a worker that died. Then its record may be there
-        already.
     per_cpu : bool
         Whether bits depend on the kind of CPU, so that records must carry it.
-    afterwards : callable, optional
-        Called when a block is stored and its arrays are gone.
-    aside : callable, optional
-        Makes a context in which the worker computes its next block while this one's record reaches the disk;
-        gets what to call before that begins.
+    host : Host
+        Where the task runs.
     """
 
     folder: str
     preview: Callable[[Any], Any] | None = None
-    again: Callable[[], bool] | None = None
     per_cpu: bool = False
-    afterwards: Callable[[], None] | None = None
-    aside: Callable[[Callable[[], None]], AbstractContextManager[None]] | None = None
+    host: Host = field(default_factory=Host)
 
     def __call__(self, durable: Durable, *args: Any, **kwargs: Any) -> Receipt:
         """Compute and store one block; return its receipt."""
@@ -110,7 +126,7 @@ class BlockWork:
             stored = self._stored(durable, facts, args, kwargs)
         finally:
             _end(facts)
-        return Receipt(
+        receipt = Receipt(
             key=durable.key,
             label=durable.label,
             stored=stored,
@@ -120,6 +136,8 @@ class BlockWork:
             **facts,
             **({"cpu": stored.cpu} if self.per_cpu else {}),
         )
+        self.host.tell(receipt)
+        return receipt
 
     def _stored(self, durable: Durable, facts: dict[str, Any], args: Any, kwargs: Any) -> ledger.Stored:
         stored = self._found(durable)
@@ -130,7 +148,7 @@ class BlockWork:
 
     def _found(self, durable: Durable) -> ledger.Stored | None:
         """Return the record of a block that was stored by a worker that died before it could say so."""
-        if self.again is None or not self.again():
+        if not self.host.started_before():
             return None
         stored = ledger.find(self.folder, durable.key)
         if stored is not None:
@@ -145,17 +163,14 @@ class BlockWork:
         del value
         stored = ledger.store(self.folder, durable.key, partial, cpu, functools.partial(self._waiting, facts))
         del partial
-        if self.afterwards is not None:
-            self.afterwards()
+        self.host.stored()
         return stored
 
     @contextmanager
     def _waiting(self, facts: dict[str, Any]) -> Iterator[None]:
         """Wait for the disk aside, where the block took long enough for that to be worth it."""
-        if self.aside is None or facts["seconds"] < WORTH_STEPPING_ASIDE:
-            yield
-            return
-        with self.aside(functools.partial(_end, facts)):
+        worth = facts["seconds"] >= WORTH_STEPPING_ASIDE
+        with self.host.aside(functools.partial(_end, facts)) if worth else nullcontext():
             yield
 
     def _preview(self, partial: Any) -> Any:

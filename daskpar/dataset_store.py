@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -130,21 +131,50 @@ def bands(data: Any) -> Iterator[np.ndarray[Any, Any]]:
     if not dask.is_dask_collection(data):
         yield np.asarray(data)
         return
-    graph, keys = dict(data.__dask_graph__()), data.__dask_keys__()
-
-    def computed(group: Any) -> np.ndarray[Any, Any]:
-        wanted = [keys[i] for i in group] if data.ndim else group
-        values = dask.get(cull(graph, list(dask.core.flatten(wanted)))[0], wanted)
-        return np.asarray(da.core.concatenate3(values) if data.ndim else values[0])
-
-    groups = list(_groups(data)) if data.ndim else [keys]
+    chunks = _Chunks(data)
+    groups = list(_groups(data)) if data.ndim else [[0]]
     with ThreadPoolExecutor(1) as ahead:
-        following = ahead.submit(computed, groups[0])
+        following = ahead.submit(chunks.computed, groups[0])
         for number in range(len(groups)):
             band = following.result()
             if number + 1 < len(groups):
-                following = ahead.submit(computed, groups[number + 1])
+                following = ahead.submit(chunks.computed, groups[number + 1])
             yield band
+
+
+def whole(data: Any) -> np.ndarray[Any, Any]:
+    """Return an array in memory: its chunks are computed by a thread a core, each into its place."""
+    if not dask.is_dask_collection(data) or not data.ndim:
+        return next(bands(data))
+    chunks, found = _Chunks(data), np.empty(data.shape, data.dtype)
+    edges = np.cumsum([0, *data.chunks[0]]).tolist()
+
+    def fill(number: int) -> None:
+        found[edges[number] : edges[number + 1]] = chunks.computed([number])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(fill, range(len(edges) - 1)):
+            pass
+    return found
+
+
+class _Chunks:
+    """The chunks of a dask array, to be computed some at a time in the thread that asks."""
+
+    def __init__(self, data: Any) -> None:
+        self.ndim, self.graph = data.ndim, dict(data.__dask_graph__())
+        self.keys = data.__dask_keys__() if data.ndim else [data.__dask_keys__()]
+
+    def computed(self, group: Sequence[int]) -> np.ndarray[Any, Any]:
+        """Return neighbours along the leading dimension as one array."""
+        wanted = [self.keys[i] for i in group]
+        flat = list(dask.core.flatten(wanted))
+        values: Any = dask.get(cull(self.graph, flat)[0], wanted if self.ndim else flat)
+        if len(flat) > 1:
+            return np.asarray(da.core.concatenate3(values))
+        for _ in range(self.ndim or 1):
+            (values,) = values
+        return np.asarray(values)
 
 
 def _groups(data: Any) -> Iterator[list[int]]:

@@ -23,14 +23,8 @@ import xarray as xr
 
 from daskpar import ledger
 from daskpar.block import BlockWork, limited_preview
-from daskpar.clusters.plugins import (
-    CodeFirst,
-    LogsToRun,
-    MarkSecondStarts,
-    aside,
-    give_back_memory,
-    started_before,
-)
+from daskpar.clusters.host import Heard, WorkerHost
+from daskpar.clusters.plugins import CodeFirst, LogsToRun, MarkSecondStarts
 from daskpar.clusters.waves import Deadly, Lost, computed, settle
 from daskpar.durable import Stage
 from daskpar.durable_graph import DurableGraph, durable_graph
@@ -151,19 +145,19 @@ class Execution:
         """Have the workers compute and store all blocks of a stage that the ledger does not hold."""
         preview, per_cpu = self.prepared.analysis.preview, self.prepared.per_cpu
         folder = str(self.prepared.run.ledger)
-        work = BlockWork(folder, preview, started_before, per_cpu, give_back_memory, aside)
-        todo = graph.todo(self.stored, work)
+        todo = graph.todo(self.stored, BlockWork(folder, preview, per_cpu, WorkerHost(folder)))
         failures: list[DaskparError] = []
-        for batch in computed(client, todo):
-            for target, end in batch:
-                if isinstance(end, BaseException):
-                    failures.append(self._failure(end, graph.label(todo.targets[target])))
-                else:
-                    todo.done(target, end["stored"])
-                    self._note(end)
-            self.journal.update(**self._progress(todo.missing), failures=len(failures))
-            if len(failures) >= FAILURES_BEFORE_STOP or any(isinstance(f, ClusterGone) for f in failures):
-                break
+        with Heard(client, folder) as heard:
+            for batch in computed(client, todo, heard):
+                for target, end in batch:
+                    if isinstance(end, BaseException):
+                        failures.append(self._failure(end, graph.label(todo.targets[target])))
+                    else:
+                        todo.done(target, end["stored"])
+                        self._note(end)
+                self.journal.update(**self._progress(todo.missing), failures=len(failures))
+                if len(failures) >= FAILURES_BEFORE_STOP or any(isinstance(f, ClusterGone) for f in failures):
+                    break
         if failures:
             raise type(failures[0])(faults=faults_of(failures))
 

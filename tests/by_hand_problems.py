@@ -84,7 +84,7 @@ from daskpar.analyses.pair_counts import cells_stage
 few = cells_stage.number_of_blocks
 cells_stage.number_of_blocks = lambda cost, **more: max(23, few(cost, **more))
 from daskpar.analyses.image_stats import partition
-partition.LEAST_BLOCK_BYTES = 4000
+partition.LEAST_BAND_BYTES = 4000
 """
 FORWARD = """
 real = import_module("daskpar.analyses.{analysis}.with_{how}")
@@ -97,7 +97,7 @@ def many_blocks_here(monkeypatch):
     """Do in this process what `MANY_BLOCKS` does in others."""
     few = cells_stage.number_of_blocks
     monkeypatch.setattr(cells_stage, "number_of_blocks", lambda cost, **more: max(23, few(cost, **more)))
-    monkeypatch.setattr(partition, "LEAST_BLOCK_BYTES", 4000)
+    monkeypatch.setattr(partition, "LEAST_BAND_BYTES", 4000)
 
 
 def write_package(folder, name, **modules):

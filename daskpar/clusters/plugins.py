@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from distributed import get_worker, secede
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
-from distributed.worker import thread_state
-
-from daskpar.block import memory_bytes
-
-libc = ctypes.CDLL(None)
-SHARE_KEPT = 0.4
 
 
 class CodeFirst(WorkerPlugin):  # type: ignore[misc]
@@ -91,51 +79,3 @@ class MarkSecondStarts(SchedulerPlugin):  # type: ignore[misc]
 
 def _is_block(key: Any) -> bool:
     return str(key[0] if isinstance(key, tuple) else key).startswith("store-")
-
-
-def started_before() -> bool:
-    """Whether the task that calls this ran before, on a worker that died."""
-    try:
-        task = get_worker().state.tasks.get(thread_state.key)
-    except (ValueError, AttributeError):
-        return False
-    return bool(task is not None and (task.annotations or {}).get("started_before"))
-
-
-_aside: WeakKeyDictionary[Any, threading.Semaphore] = WeakKeyDictionary()
-_aside_lock = threading.Lock()
-
-
-@contextmanager
-def aside(leave: Callable[[], None]) -> Iterator[None]:
-    """Have the worker compute its next block in another thread, while this one waits for a disk.
-
-    Before that one begins, ``leave`` is called. No more threads wait than compute: where the disk is slower
-    than the blocks, it holds them up.
-    """
-    try:
-        worker = get_worker()
-    except ValueError:
-        yield
-        return
-    with _aside_lock:
-        places = _aside.setdefault(worker, threading.Semaphore(worker.state.nthreads))
-    with places:
-        leave()
-        secede()
-        yield
-
-
-def give_back_memory() -> None:
-    """Give freed memory back to the system, in a worker that holds much of what it may.
-
-    A worker is judged by what its process holds, and gets no more blocks above a share of its limit. The C
-    library keeps freed memory, so that such a worker would wait for ever.
-    """
-    try:
-        manager = get_worker().memory_manager
-    except ValueError:
-        return
-    limit = getattr(manager, "memory_limit", None)
-    if limit and memory_bytes() > SHARE_KEPT * limit and hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)

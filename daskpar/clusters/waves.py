@@ -17,11 +17,12 @@ except ImportError:  # not public: without it blocks are sent a little slower
     LLGExpr = None
 
 if TYPE_CHECKING:
+    from daskpar.clusters.host import Heard
     from daskpar.durable_graph import Todo
 
 WAVE = 2048  # blocks that the scheduler holds at a time; it needs some 10 kB for each
 MOST_SUSPECTS = 16
-COLLECT = 0.01  # seconds that receipts are waited for before they are fetched together
+COLLECT = 0.1  # seconds in which ends of blocks are collected: to answer each by itself costs messages
 
 Ended = tuple[Any, Mapping[str, Any] | BaseException]
 
@@ -44,11 +45,12 @@ class Deadly(Exception):
         self.deaths = deaths
 
 
-def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
+def computed(client: Client, todo: Todo, heard: Heard) -> Iterator[list[Ended]]:
     """Compute all blocks that are to do; yield lists of (target, receipt or error) as they end.
 
-    The caller tells `todo` what is stored before it asks for more. When a worker dies again and again, all
-    blocks that it held are suspects: in the end each is tried alone, so that only the one that kills is lost.
+    The receipt of a block is what was heard of it, or fetched where nothing was. The caller tells `todo` what
+    is stored before it asks for more. When a worker dies again and again, all blocks that it held are
+    suspects: in the end each is tried alone, so that only the one that kills is lost.
     """
     wave = threads = 0
     suspects: dict[Any, int] = {}  # how many workers ended that held the block
@@ -61,13 +63,13 @@ def computed(client: Client, todo: Todo) -> Iterator[list[Ended]]:
             running.update(client.get(_graph(tasks), targets, sync=False))
         if running.is_empty():
             break
-        ended, again = _ended(client, _next_batch(running))
+        ended, again = _ended(client, _next_batch(running), heard)
         running.update(again)
         deaths = {target: end.allowed_failures + 1 for target, end in ended if isinstance(end, KilledWorker)}
         suspects |= deaths
         yield [(target, end) for target, end in ended if target not in deaths]
     if suspects and running.is_empty():
-        yield from _each_alone(client, todo, suspects)
+        yield from _each_alone(client, todo, suspects, heard)
     else:
         yield [(target, Deadly(deaths)) for target, deaths in suspects.items()]
 
@@ -78,12 +80,13 @@ def _graph(tasks: dict[Any, Any]) -> Any:
 
 
 def _next_batch(running: as_completed) -> list[Future]:
-    """Return futures that have ended: many at once where blocks are short: to fetch asks a worker."""
+    """Return futures that have ended: at once where none runs any more, else those of `COLLECT` seconds."""
     batch: list[Future] = running.next_batch()
-    if running.count():  # workers have other blocks in the meantime
-        time.sleep(COLLECT)
-        batch += running.next_batch(block=False)
-    return batch
+    until = time.monotonic() + COLLECT
+    with running.thread_condition:  # notified when a future has left `futures`
+        while running.futures and (left := until - time.monotonic()) > 0:
+            running.thread_condition.wait(left)
+    return batch + list(running.next_batch(block=False))
 
 
 def settle(client: Client, seconds: float) -> None:
@@ -101,22 +104,24 @@ def _running(dask_worker: Any) -> list[Any]:
     return [task.key for task in dask_worker.state.all_running_tasks]
 
 
-def _ended(client: Client, futures: list[Future]) -> tuple[list[Ended], list[Future]]:
+def _ended(client: Client, futures: list[Future], heard: Heard) -> tuple[list[Ended], list[Future]]:
     """Return how some futures ended, and let go of these; and those that run again.
 
     A worker may take a receipt with it before anybody has seen it: the scheduler has the block run again,
     and its future, which had ended, has not.
     """
-    states = {future: future.status for future in futures}
-    again = [future for future in futures if states[future] in ("lost", "pending")]
-    finished = [future for future in futures if states[future] == "finished"]
+    told = {future: receipt for future in futures if (receipt := heard.take(future.key)) is not None}
+    states = {future: future.status for future in futures if future not in told}
+    again = [future for future in states if states[future] in ("lost", "pending")]
+    finished = [future for future in states if states[future] == "finished"]
     try:
-        values = client.gather(finished)
+        values = client.gather(finished) if finished else []
     except NoWorkerError as error:
         values = [Lost(_without_workers(client, error.timeout))] * len(finished)
     except Exception as error:  # the receipts are lost with their workers; the records are not
         values = [Lost(str(error))] * len(finished)
-    ended = dict(zip([future.key for future in finished], values, strict=True))
+    ended: dict[Any, Any] = {future.key: receipt for future, receipt in told.items()}
+    ended |= zip([future.key for future in finished], values, strict=True)
     for future in futures:
         if future in again:
             continue
@@ -140,7 +145,7 @@ def _without_workers(client: Client, seconds: float) -> str:
     )
 
 
-def _each_alone(client: Client, todo: Todo, suspects: dict[Any, int]) -> Iterator[list[Ended]]:
+def _each_alone(client: Client, todo: Todo, suspects: dict[Any, int], heard: Heard) -> Iterator[list[Ended]]:
     before = client.run_on_scheduler(_allow_failures, 0)
     try:
         for target, deaths in suspects.items():
@@ -149,7 +154,7 @@ def _each_alone(client: Client, todo: Todo, suspects: dict[Any, int]) -> Iterato
             futures = client.get(_graph(tasks), targets, sync=False)
             while futures:
                 wait(futures)
-                ended, futures = _ended(client, futures)
+                ended, futures = _ended(client, futures, heard)
                 yield [(t, Deadly(deaths + 1) if isinstance(end, KilledWorker) else end) for t, end in ended]
     finally:
         client.run_on_scheduler(_allow_failures, before)

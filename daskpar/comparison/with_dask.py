@@ -9,13 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask
-import numpy as np
-
 from daskpar.analysis import load_analysis
 from daskpar.by_hand import Job, Variables
 from daskpar.clusters import Place, early, opener
-from daskpar.dataset_store import bands
+from daskpar.dataset_store import whole
 from daskpar.execution import Execution
 from daskpar.journal import Journal
 from daskpar.preparation import Prepared
@@ -122,14 +119,8 @@ def _load(names: list[str]) -> None:
 
 
 def _gathered(dataset: xr.Dataset) -> Variables:
-    with dask.config.set(scheduler="synchronous"):
-        variables = dataset.data_vars.items()
-        return {str(name): (tuple(map(str, one.dims)), _joined(one.data)) for name, one in variables}
-
-
-def _joined(data: Any) -> Any:
-    parts = list(bands(data))
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    variables = dataset.data_vars.items()
+    return {str(name): (tuple(map(str, one.dims)), whole(one.data)) for name, one in variables}
 
 
 def _blocks(run: RunDirectory) -> dict[str, list[Any]]:

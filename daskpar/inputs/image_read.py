@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskpar.aligned import aligned
 from daskpar.errors import InputError
 from daskpar.inputs.file_access import OpenFile, opened, read_exactly
 from daskpar.inputs.image_decode import inflate, untile
 from daskpar.inputs.image_record import ImageStack, PlaneName
 from daskpar.inputs.pixel_format import PixelFormat
+from daskpar.reused import reused
+
+SLAB_BYTES = 1 << 20
 
 
 @contextmanager
@@ -97,11 +99,18 @@ def read_rows_raw(
         out = np.empty((stop - start, columns), form.stored)
     if out.shape != (stop - start, columns) or out.dtype != form.stored:
         raise ValueError(f"out must be {(stop - start, columns)} {form.stored}, not {out.shape} {out.dtype}")
-    offset = int(table.offset[frame]) + start * columns * form.stored.itemsize
     with unchanged(stack, frame, plane) as file:
-        if read_exactly(file.fd, _bytes(out), offset) < out.nbytes:
-            raise InputError("the data end too early", "fetch the file again")
+        _read_stored(stack, file, frame, start, out, plane)
     return out
+
+
+def _read_stored(
+    stack: ImageStack, file: OpenFile, frame: int, start: int, out: NDArray[Any], plane: PlaneName
+) -> None:
+    """Fill an array with the rows from `start` on."""
+    offset = int(stack.plane(plane).offset[frame]) + start * stack.shape[1] * out.itemsize
+    if read_exactly(file.fd, _bytes(out), offset) < out.nbytes:
+        raise InputError("the data end too early", "fetch the file again")
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:
@@ -140,13 +149,24 @@ def read_rows(
         Where the file changed since it was scanned, or cannot be read.
     """
     table = stack.plane(plane)
-    if table.storage[frame] == "plain":
-        raw = read_rows_raw(stack, frame, start, stop, plane=plane)
-    else:
-        _check_rows(stack, start, stop)
-        raw = _decode(stack, frame, plane)[start:stop]
     form: PixelFormat = table.formats[table.format[frame]]
-    return form.values(raw, out)
+    _check_rows(stack, start, stop)
+    if table.storage[frame] != "plain":
+        return form.values(_decode(stack, frame, plane)[start:stop], out)
+    columns = stack.shape[1]
+    if out is None:
+        out = reused((stop - start, columns), form.dtype)
+    if out.shape != (stop - start, columns):
+        raise ValueError(f"out must be {(stop - start, columns)}, not {out.shape}")
+    # Some rows at a time: what is stored stays in the cache until it is converted, and is not held twice.
+    step = max(1, SLAB_BYTES // (columns * form.stored.itemsize))
+    raw = np.empty((min(step, stop - start), columns), form.stored)
+    with unchanged(stack, frame, plane) as file:
+        for row in range(start, stop, step):
+            some = raw[: stop - row]
+            _read_stored(stack, file, frame, row, some, plane)
+            form.values(some, out[row - start : row - start + step])
+    return out
 
 
 def _decode(stack: ImageStack, frame: int, plane: PlaneName) -> NDArray[Any]:
@@ -194,7 +214,7 @@ def read_band(
     table = stack.plane(plane)
     shape = (stop - start, stack.shape[1])
     if out is None:
-        out = np.empty((len(stack), *shape), table.dtype)
+        out = reused((len(stack), *shape), table.dtype)
     # One buffer for the stored numbers of all frames stays in the cache of the CPU.
     raw = {form.stored: np.empty(shape, form.stored) for form in table.formats if table.sliceable}
     for frame in range(len(stack)):
@@ -226,7 +246,7 @@ def read_band_raw(
     if stored is None:
         raise ValueError("the frames are compressed or stored in different dtypes: use read_band")
     if out is None:
-        out = aligned((len(stack), stop - start, stack.shape[1]), stored)
+        out = reused((len(stack), stop - start, stack.shape[1]), stored)
     for frame in range(len(stack)):
         read_rows_raw(stack, frame, start, stop, plane=plane, out=out[frame])
     return out

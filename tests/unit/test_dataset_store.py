@@ -15,7 +15,7 @@ import xarray as xr
 from conftest import environment
 
 from daskpar import dataset_store
-from daskpar.dataset_store import bands, open_saved, save
+from daskpar.dataset_store import bands, open_saved, save, whole
 from daskpar.errors import AnalysisError, OutputError
 
 
@@ -143,6 +143,26 @@ def test_bands_come_in_order_and_cover_all(monkeypatch):
     assert [len(band) for band in bands(da.from_array(values, chunks=(2, 5)))] == [4, 4, 4, 5]
     assert [band.shape for band in bands(da.ones((), chunks=()))] == [()]
     assert sum(band.size for band in bands(da.ones((0, 4), chunks=(1, 4)))) == 0
+
+
+def test_the_whole_of_an_array_is_put_together_from_its_chunks():
+    values = np.arange(17 * 6.0).reshape(17, 6)
+    for chunks in [(17, 6), (1, 1), (4, 2), ((3, 1, 13), (6,))]:
+        np.testing.assert_array_equal(whole(da.from_array(values, chunks=chunks)), values)
+    np.testing.assert_array_equal(whole(da.arange(10, chunks=3)), np.arange(10))
+    cube = values.reshape(17, 2, 3)
+    np.testing.assert_array_equal(whole(da.from_array(cube, chunks=(5, 1, 2))), cube)
+    assert whole(da.ones((), chunks=())) == 1.0
+    assert whole(da.ones((0, 4), chunks=(1, 4))).shape == (0, 4)
+    np.testing.assert_array_equal(whole(values), values)
+
+
+def test_a_chunk_that_fails_is_told_by_the_whole():
+    def fail(block):
+        raise ValueError("no such chunk")
+
+    with pytest.raises(ValueError, match="no such chunk"):
+        whole(da.ones(10, chunks=2).map_blocks(fail, dtype=float))
 
 
 MEMORY = """

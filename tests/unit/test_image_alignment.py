@@ -25,7 +25,7 @@ def _small_blocks(monkeypatch):
     from daskpar.analyses.image_stats import partition as blocks
     from daskpar.inputs import staging
 
-    monkeypatch.setattr(blocks, "LEAST_BLOCK_BYTES", 5_000)
+    monkeypatch.setattr(blocks, "LEAST_BAND_BYTES", 5_000)
     monkeypatch.setattr(staging, "LEAST_BYTES", 12_000)
 
 

@@ -71,6 +71,20 @@ def test_masked_pixels_are_as_those_that_are_not_there(dtype):
         assert found[key].tobytes() == expected[key].tobytes(), key
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("dtype", ["f4", ">f4", "f8", "u2", "i4"])
+def test_an_image_is_changed_only_where_that_is_allowed(dtype, masked):
+    image = np.clip(sky(seed=5), 0, 30000).astype(dtype)
+    mask = np.random.default_rng(6).random(image.shape) < 0.1 if masked else None
+    before = image.tobytes()
+    expected = frame_statistics(image, mask=mask)
+    assert image.tobytes() == before
+    found = frame_statistics(image, mask=mask, overwrite_input=True)
+    assert {name: value.tobytes() for name, value in found.items()} == {
+        name: value.tobytes() for name, value in expected.items()
+    }
+
+
 @pytest.mark.parametrize("bound", [0.1, -0.1, 1.0, 16777217.0, 1e300, -1e300, np.inf, -np.inf, np.nan])
 def test_bounds_part_the_same_pixels_in_their_dtype(bound):
     near = np.float32(np.clip(bound, -3e38, 3e38))

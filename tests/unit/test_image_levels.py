@@ -20,7 +20,7 @@ LEVELS = np.array([100.0, 110.0, 90.0, 130.0, 95.0, 105.0])
 def _small_blocks(monkeypatch):
     from daskpar.analyses.image_stats import partition
 
-    monkeypatch.setattr(partition, "LEAST_BLOCK_BYTES", 6_000)
+    monkeypatch.setattr(partition, "LEAST_BAND_BYTES", 6_000)
 
 
 @pytest.fixture

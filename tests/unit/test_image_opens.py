@@ -68,7 +68,7 @@ def opens_planned_and_seen(folder, opens, monkeypatch, how, inputs, options=None
     from daskpar.analyses.image_stats import partition
     from daskpar.inputs import reading_plan, staging
 
-    monkeypatch.setattr(partition, "LEAST_BLOCK_BYTES", 12_000)
+    monkeypatch.setattr(partition, "LEAST_BAND_BYTES", 12_000)
     monkeypatch.setattr(staging, "LEAST_BYTES", 30_000)
     monkeypatch.setattr(reading_plan, "MIN_READ", 1 << 30 if how == "staged" else 100)
     if how == "gzip":

@@ -29,7 +29,7 @@ def _small_blocks(monkeypatch):
     from daskpar.analyses.image_stats import partition as blocks
     from daskpar.inputs import reading_plan, staging
 
-    monkeypatch.setattr(blocks, "LEAST_BLOCK_BYTES", 12_000)
+    monkeypatch.setattr(blocks, "LEAST_BAND_BYTES", 12_000)
     monkeypatch.setattr(reading_plan, "MIN_READ", 100)
     monkeypatch.setattr(staging, "LEAST_BYTES", 30_000)
 

@@ -20,7 +20,7 @@ def night(tmp_path, monkeypatch):
     """Raw frames of differing exposure, and their calibration."""
     from daskpar.analyses.image_stats import partition as blocks
 
-    monkeypatch.setattr(blocks, "LEAST_BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(blocks, "LEAST_BAND_BYTES", 10_000)
     rng = np.random.default_rng(8)
     raw = rng.integers(900, 1100, SHAPE).astype(np.uint16)
     made = {

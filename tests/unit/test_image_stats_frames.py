@@ -14,7 +14,7 @@ SHAPE = (7, 40, 31)
 def pixels(tmp_path, monkeypatch):
     from daskpar.analyses.image_stats import partition as blocks
 
-    monkeypatch.setattr(blocks, "LEAST_BLOCK_BYTES", 12_000)
+    monkeypatch.setattr(blocks, "LEAST_BAND_BYTES", 12_000)
     rng = np.random.default_rng(4)
     values = rng.normal(300, 9, SHAPE).astype("f4")
     values[:, 3:6, 7] += 500

@@ -24,13 +24,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daskpar.errors import InputError
-from daskpar.inputs import images
+from daskpar.inputs import image_read, images
 
 M13 = Path(os.environ.get("DASKPAR_TEST_DATA", Path(__file__).parents[3] / "shared/data"))
 
 
+@pytest.mark.parametrize("slab", [1, 500, 1 << 20])
 @pytest.mark.parametrize(("code", "cards"), FORMS)
-def test_values_equal_astropys_whole_read(tmp_path, code, cards):
+def test_values_equal_astropys_whole_read(tmp_path, monkeypatch, code, cards, slab):
+    monkeypatch.setattr(image_read, "SLAB_BYTES", slab)
     pixels = random_pixels(code, np.random.default_rng(3))
     bitpix = np.dtype(code).itemsize * (8 if np.dtype(code).kind in "iu" else -8)
     path = write(tmp_path / "a.fits", primary(BITPIX=bitpix, NAXIS1=29, NAXIS2=37, **cards), pixels)

@@ -11,7 +11,7 @@ from dask.distributed import Client, LocalCluster
 
 from daskpar import block, ledger, record_files
 from daskpar.block import BlockWork, Lanes
-from daskpar.clusters.plugins import aside
+from daskpar.clusters.host import WorkerHost
 from daskpar.durable import Durable, digest_of
 from daskpar.errors import OutputError
 
@@ -64,7 +64,7 @@ def until(condition):
 @pytest.mark.parametrize("size", [LARGE, SMALL])
 def test_the_next_block_begins_before_the_disk_is_reached(tmp_path, client, disk, size):
     computed.clear()
-    work = BlockWork(str(tmp_path), aside=aside)
+    work = BlockWork(str(tmp_path), host=WorkerHost(str(tmp_path)))
     keys = [digest_of(number) for number in range(4)]
     futures = [client.submit(work, Durable(compute, keys[n], f"n{n}"), n, size, pure=False) for n in range(4)]
     until(lambda: disk.waiting and len(computed) == 2)  # the second is in place, and holds the others up
@@ -105,7 +105,7 @@ def test_a_disk_that_fails_while_it_is_waited_for(tmp_path, monkeypatch, size):
 
 
 def test_outside_a_worker_nobody_steps_aside():
-    with aside(lambda: pytest.fail("nobody leaves")):
+    with WorkerHost("run").aside(lambda: pytest.fail("nobody leaves")):
         pass
 
 

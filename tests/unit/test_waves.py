@@ -1,10 +1,13 @@
-"""What a driver makes of blocks whose receipts were lost: they run again, and are no failures."""
+"""How a driver comes by the receipts of blocks: it is told, or fetches them; what is lost runs again."""
 
 import threading
 import time
 
+import pytest
 from dask.distributed import Client, LocalCluster, wait
 
+from daskpar.block import Receipt
+from daskpar.clusters.host import Heard, WorkerHost
 from daskpar.clusters.waves import _ended
 
 AGAIN = threading.Event()
@@ -18,19 +21,85 @@ def block():
     return {"stored": len(calls)}
 
 
-def test_a_receipt_lost_with_its_worker_is_waited_for_again():
+def telling(number, run="ours"):
+    receipt = Receipt(stored=number)
+    WorkerHost(run).tell(receipt)
+    return receipt
+
+
+@pytest.fixture
+def again():
+    """Return what a second execution waits for."""
     calls.clear()
     AGAIN.clear()
-    cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None)
-    with cluster, Client(cluster) as client:
+    yield AGAIN
+    AGAIN.set()
+
+
+@pytest.fixture
+def cluster():
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        yield cluster
+
+
+def test_receipts_that_were_told_are_not_fetched(cluster, monkeypatch):
+    with Client(cluster) as client, Heard(client, "ours") as heard:
+        futures = client.map(telling, range(20), pure=False)
+        wait(futures)
+        monkeypatch.setattr(Client, "gather", lambda *_: pytest.fail("a receipt is fetched"))
+        ended, again = _ended(client, futures, heard)
+        assert [dict(receipt) for _, receipt in ended] == [{"stored": number} for number in range(20)]
+        assert not again
+        assert heard.take(futures[0].key) is None
+
+
+def telling_once(number):
+    calls.append(number)
+    if len(calls) > 1:
+        AGAIN.wait(30)
+    return telling(number)
+
+
+def test_a_receipt_that_was_told_outlives_its_worker(cluster, again):
+    with Client(cluster) as client, Heard(client, "ours") as heard:
+        future = client.submit(telling_once, 7, pure=False)
+        wait(future)
+        ((address,),) = client.who_has([future]).values()
+        client.sync(cluster.scheduler.remove_worker, address, stimulus_id="test")
+        until(lambda: future.status == "lost")
+        ((key, receipt),), repeated = _ended(client, [future], heard)
+        assert (key, dict(receipt), repeated) == (future.key, {"stored": 7}, [])
+
+
+def test_receipts_of_other_runs_are_not_heard(cluster):
+    with Client(cluster) as client, Heard(client, "ours") as heard:
+        future = client.submit(telling, 7, "another", pure=False)
+        wait(future)
+        assert heard.take(future.key) is None
+        ((key, receipt),), again = _ended(client, [future], heard)
+        assert (key, dict(receipt), again) == (future.key, {"stored": 7}, [])
+
+
+def test_who_is_no_worker_tells_nobody():
+    assert dict(telling(1)) == {"stored": 1}
+
+
+def until(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_receipt_lost_with_its_worker_is_waited_for_again(cluster, again):
+    with Client(cluster) as client:
+        heard = Heard(client, "ours")
         future = client.submit(block, pure=False)
         wait(future)
         ((address,),) = client.who_has([future]).values()
         client.sync(cluster.scheduler.remove_worker, address, stimulus_id="test")
-        deadline = time.monotonic() + 10
-        while future.status != "lost" and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert _ended(client, [future]) == ([], [future])
-        AGAIN.set()
+        until(lambda: future.status == "lost")
+        assert _ended(client, [future], heard) == ([], [future])
+        again.set()
         wait(future)
-        assert _ended(client, [future]) == ([(future.key, {"stored": 2})], [])
+        assert _ended(client, [future], heard) == ([(future.key, {"stored": 2})], [])

@@ -10,7 +10,7 @@ import numpy as np
 
 from daskpar.analyses.image_stats import kernel
 from daskpar.analyses.image_stats.calibration import CalibratedStack, calibrated
-from daskpar.analyses.image_stats.partition import row_runs, runs
+from daskpar.analyses.image_stats.partition import Span, bands_within, frame_blocks, row_bands, row_blocks
 from daskpar.errors import InputError, RecipeError
 from daskpar.inputs.images import check_aligned, read_band, read_band_raw, read_mask_rows, read_rows
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from daskpar.inputs.images import ImageStack
 
 Partial = Mapping[str, Any]
-Span = tuple[int, int]
 
 
 class Problem:
@@ -50,6 +49,7 @@ class Problem:
         self.record, self.stats = record, options.frame_stats
         self.settings: dict[str, Any] = {}
         frames, (rows, columns) = len(record), record.shape
+        self._held: list[Span] = []
         self.bands: list[Span] = []
         self.groups: list[Span] = []
         if options.combine is not None:
@@ -64,13 +64,17 @@ class Problem:
             if options.combine.align is None:
                 check_aligned(record)
             self.settings = _settings(record, options.combine.model_dump(exclude={"align", "section"}))
-            self.bands = list(row_runs(frames, rows, columns * record.dtype.itemsize))
+            row_bytes = columns * record.dtype.itemsize
+            self._held = row_bands(frames, rows, row_bytes)
+            self.bands = row_blocks(self._held, frames * row_bytes)
         if self.stats is not None:
-            self.groups = list(runs(frames, rows * columns * record.dtype.itemsize))
+            self.groups = frame_blocks(frames, rows * columns * record.dtype.itemsize)
 
     def combine(self, rows: Span) -> dict[str, Any]:
-        """Combine a band of rows of all frames."""
-        start, stop = rows
+        """Combine rows of all frames, one band that is held after the other."""
+        return kernel.joined_bands([self._combine(*band) for band in bands_within(self._held, *rows)])
+
+    def _combine(self, start: int, stop: int) -> dict[str, Any]:
         halo = math.ceil(self.settings["grow"])
         low, high = max(0, start - halo), min(self.record.shape[0], stop + halo)
         settings = {**self.settings, **_planes(self.record, low, high)}
@@ -89,7 +93,9 @@ class Problem:
             "percentiles": list(chosen.percentiles),
         }
         found = [
-            kernel.frame_statistics(_frame(self.record, i), **settings, mask=_mask(self.record, i))
+            kernel.frame_statistics(
+                _frame(self.record, i), **settings, mask=_mask(self.record, i), overwrite_input=True
+            )
             for i in range(*frames)
         ]
         return {name: np.stack([np.asarray(row[name]) for row in found]) for name in found[0]}

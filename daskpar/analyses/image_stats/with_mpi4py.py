@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from daskpar.analyses.image_stats.steps import Problem, Span
+from daskpar.analyses.image_stats.partition import Span
+from daskpar.analyses.image_stats.steps import Problem
 from daskpar.by_hand import Job, Variables
 
 

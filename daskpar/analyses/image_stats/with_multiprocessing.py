@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from daskpar.analyses.image_stats.steps import Problem, Span
+from daskpar.analyses.image_stats.partition import Span
+from daskpar.analyses.image_stats.steps import Problem
 from daskpar.by_hand import Job, Variables
 
 PATIENCE = 120.0  # seconds that workers may take to start

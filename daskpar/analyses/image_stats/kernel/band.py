@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -214,3 +214,15 @@ def named(
     planes = dict(zip(names, (out.combined, out.uncertainty, *out.numbers), strict=True)) | extra
     inside = {name: plane.reshape(rows, columns)[halo[0] : rows - halo[1]] for name, plane in planes.items()}
     return inside | {"frame_rejected_low": out.frame_low, "frame_rejected_high": out.frame_high}
+
+
+def joined_bands(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return what `combine_band` would have given for neighbouring bands together."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {
+        name: np.sum([part[name] for part in parts], axis=0)
+        if name.startswith("frame_")
+        else np.concatenate([part[name] for part in parts])
+        for name in parts[0]
+    }

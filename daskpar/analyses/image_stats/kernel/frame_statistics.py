@@ -124,6 +124,7 @@ def frame_statistics(
     maxiters: int | None = 5,
     percentiles: Sequence[float] = (),
     mask: NDArray[np.bool_] | None = None,
+    overwrite_input: bool = False,
 ) -> dict[str, NDArray[np.generic]]:
     """Compute the statistics of one frame.
 
@@ -139,6 +140,8 @@ def frame_statistics(
         In percent.
     mask : ndarray of bool, optional
         In the shape of the image; where it is True, a pixel counts as NaN.
+    overwrite_input : bool
+        Whether the image may be changed, which takes less memory, and time.
 
     Returns
     -------
@@ -174,7 +177,7 @@ def frame_statistics(
         native = (
             np.where(mask, native.dtype.type(np.nan), native) if native.dtype.kind == "f" else native[~mask]
         )
-    pixels = ordered_pixels(native)
+    pixels = ordered_pixels(native, overwrite_input or native is not image)
     numbers = dict.fromkeys(NAMES, np.nan)
     if pixels.size:
         numbers = statistics_of_sorted(pixels, sigma, maxiters)

@@ -28,13 +28,15 @@ def ordered_counts(image: Array) -> Array:
     return np.repeat((present + int(info.min)).astype(np.float32), counts[present])
 
 
-def ordered_pixels(image: Array) -> NDArray[np.floating]:
+def ordered_pixels(image: Array, overwrite_input: bool = False) -> NDArray[np.floating]:
     """Return the finite pixels of an image in ascending order.
 
     Parameters
     ----------
     image : ndarray of integers or floats, native byte order
-        Of any shape; not changed.
+        Of any shape.
+    overwrite_input : bool
+        Whether the image may be put in order in its place, and not in a copy.
 
     Returns
     -------
@@ -43,7 +45,8 @@ def ordered_pixels(image: Array) -> NDArray[np.floating]:
     """
     if image.dtype.kind in "iu" and image.dtype.itemsize <= 2:
         return ordered_counts(np.ascontiguousarray(image))
-    pixels = image.astype(np.float64 if image.dtype.kind in "iu" else image.dtype).reshape(-1)
+    dtype = np.float64 if image.dtype.kind in "iu" else image.dtype
+    pixels = np.ascontiguousarray(image).astype(dtype, copy=not overwrite_input).reshape(-1)
     pixels.sort()
     # NaN stands last, behind infinity.
     infinite = pixels.dtype.type(np.inf)

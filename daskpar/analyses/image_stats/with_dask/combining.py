@@ -16,7 +16,7 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 
 from daskpar.analyses.image_stats import kernel
-from daskpar.analyses.image_stats.partition import row_runs
+from daskpar.analyses.image_stats.partition import bands_within, row_bands, row_blocks
 from daskpar.analyses.image_stats.with_dask.blocks import gathered
 from daskpar.analyses.image_stats.with_dask.expression import bands_of, evaluated_bands
 from daskpar.analyses.image_stats.with_dask.levels import known_levels, measured_levels
@@ -216,26 +216,27 @@ def _blocks(
     parts: Sequence[Any] | None,
     levels: Delayed | None,
 ) -> tuple[list[tuple[int, int]], list[Delayed]]:
-    """Return the row bands, and a durable node for each."""
+    """Return the rows of blocks, and a durable node for each."""
     frames, rows, columns = stack.shape
-    bands = list(row_runs(frames, rows, columns * stack.dtype.itemsize))
-    if "frames" in arrays:
-        bands = bands_of(arrays["frames"])
+    row_bytes = columns * stack.dtype.itemsize
+    bands = bands_of(arrays["frames"]) if "frames" in arrays else row_bands(frames, rows, row_bytes)
     identity = {name: source.identity for name, source in sources.items()}
     identity |= {name: str(array.name) for name, array in arrays.items()}
     description = [identity, digest_of(settings)]
     work = _shared(Combination(sources, settings, bands), digest_of(description), parts)
     pieces = {name: evaluated_bands(array, bands) for name, array in arrays.items()}
     halo = math.ceil(settings["grow"])
+    # What the graph hands over would be held for all bands of a block together.
+    spans = bands if arrays else row_blocks(bands, frames * row_bytes)
     blocks = []
-    for start, stop in bands:
+    for start, stop in spans:
         mine = {
             name: _overlapping(all_of_it, bands, start - halo, stop + halo)
             for name, all_of_it in pieces.items()
         }
         key, label = [description, [start, stop]], f"combine rows {start}:{stop}"
         blocks.append(durable(combine_rows, work, start, stop, mine, levels, key=key, label=label))
-    return bands, blocks
+    return spans, blocks
 
 
 def _shared(work: Combination, name: str, parts: Sequence[Any] | None) -> Delayed:
@@ -269,7 +270,7 @@ def _overlapping(parts: Sequence[Any], bands: Sequence[tuple[int, int]], start: 
 def combine_rows(
     work: Combination, start: int, stop: int, pieces: Pieces, levels: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Combine a band of rows of all frames.
+    """Combine a block of rows of all frames, one band after the other.
 
     Parameters
     ----------
@@ -289,6 +290,13 @@ def combine_rows(
     """
     settings = {**work.settings, **(levels or {})}
     del settings["section"]
+    bands = bands_within(work.bands, start, stop)
+    return kernel.joined_bands([_combined_band(work, settings, *band, pieces) for band in bands])
+
+
+def _combined_band(
+    work: Combination, settings: dict[str, Any], start: int, stop: int, pieces: Pieces
+) -> dict[str, Any]:
     halo = math.ceil(settings["grow"])
     rows = work.bands[-1][1]
     low, high = max(0, start - halo), min(rows, stop + halo)
@@ -303,7 +311,7 @@ def combine_rows(
             frames, units = source.read_stored(low, high)
         else:
             frames = source.read(low, high)
-    settings |= {**planes, **units}
+    settings = {**settings, **planes, **units}
     if settings.get("weights") == "inverse_variance":
         with np.errstate(divide="ignore"):
             settings["weights"] = 1.0 / np.square(np.asarray(settings["uncertainty"], np.float64))

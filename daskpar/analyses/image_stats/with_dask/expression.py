@@ -19,7 +19,7 @@ from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.utils import ensure_dict
 
-from daskpar.analyses.image_stats.partition import LARGEST_BAND_BYTES, runs
+from daskpar.analyses.image_stats.partition import BAND_BYTES, LARGEST_BAND_BYTES, runs
 from daskpar.analyses.image_stats.with_dask.selection import (
     Selection,
     graph_of,
@@ -54,7 +54,7 @@ def bands_of(array: da.Array) -> list[tuple[int, int]]:
     if len(frames) == len(columns) == 1 and heights and max(heights) * row_bytes <= WIDEST_BAND:
         ends = np.cumsum(heights).tolist()
         return list(zip([0, *ends[:-1]], ends, strict=True))
-    return list(runs(array.shape[1], row_bytes))
+    return list(runs(array.shape[1], row_bytes, BAND_BYTES))
 
 
 def evaluated_bands(array: da.Array, bands: Sequence[tuple[int, int]]) -> list[Delayed]:

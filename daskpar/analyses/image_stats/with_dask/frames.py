@@ -16,7 +16,7 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 
 from daskpar.analyses.image_stats import kernel
-from daskpar.analyses.image_stats.partition import runs
+from daskpar.analyses.image_stats.partition import frame_blocks
 from daskpar.analyses.image_stats.with_dask.blocks import gathered
 from daskpar.analyses.image_stats.with_dask.expression import bands_of, evaluated_bands
 from daskpar.analyses.image_stats.with_dask.selection import files_behind
@@ -95,7 +95,7 @@ def _blocks(
     if stack.ndim != 3:
         raise InputError(f"the stack has {stack.ndim} dimensions", "give (frame, y, x)")
     frames, rows, columns = stack.shape
-    groups = list(runs(frames, rows * columns * stack.dtype.itemsize))
+    groups = frame_blocks(frames, rows * columns * stack.dtype.itemsize)
     source, masks = _place(stack.data, stack.shape), _place(mask, stack.shape, "mask")
     if isinstance(source, da.Array) or isinstance(masks, da.Array):
         data = stack.data if masks is None else da.where(_dask(mask), np.nan, _dask(stack))
@@ -179,5 +179,5 @@ def frame_block(shared: Any, start: int, stop: int, settings: Mapping[str, Any])
     for frame in range(start, stop):
         image = np.ascontiguousarray(source.read_frame(frame))
         mask = None if masks is None else np.asarray(masks.read_frame(frame)) != 0
-        rows.append(kernel.frame_statistics(image, **settings, mask=mask))
+        rows.append(kernel.frame_statistics(image, **settings, mask=mask, overwrite_input=True))
     return {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}

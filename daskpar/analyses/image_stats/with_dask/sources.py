@@ -123,9 +123,9 @@ class MappedArray:
         return np.broadcast_to(array[..., start:stop, :], (self.shape[0], stop - start, self.shape[2]))
 
     def read_frame(self, frame: int) -> Array:
-        """Return one frame."""
+        """Return one frame, a copy."""
         array: Any = self.array if self.path is None else from_scratch(self.path)
-        return np.ascontiguousarray(array[frame] if array.ndim == 3 else array)
+        return np.array(array[frame] if array.ndim == 3 else array, order="C")
 
 
 def content_digest(array: Array) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 from dask._task_spec import DataNode, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 
+from daskpar.analyses.image_stats import partition
 from daskpar.analyses.image_stats.alignment import AlignedStack, aligned_rows
 from daskpar.analyses.image_stats.calibration import calibrated
-from daskpar.analyses.image_stats.partition import row_runs
 from daskpar.inputs.image_read import read_mask_rows
 from daskpar.inputs.images import ImageStack, read_band, scan_images
 from daskpar.lazy import da, xr
@@ -94,9 +94,9 @@ def read_masks(record: ImageStack, start: int, stop: int) -> np.ndarray[Any, np.
 
 
 def row_bands(record: ImageStack, plane: str = "data") -> list[tuple[int, int]]:
-    """Return the row bands in which a plane is read, a block each."""
+    """Return the row bands in which a plane is read."""
     rows, columns = record.shape
-    return list(row_runs(len(record), rows, columns * plane_dtype(record, plane).itemsize))
+    return partition.row_bands(len(record), rows, columns * plane_dtype(record, plane).itemsize)
 
 
 def plane_dtype(record: ImageStack, plane: str) -> np.dtype[Any]:
