@@ -11,12 +11,13 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from distributed import Client, get_worker, secede
+from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.worker import thread_state
 
+from daskpar import reused, stored_value
 from daskpar.block import Host, Receipt, memory_bytes
-from daskpar.reused import release
 
-TOPIC = "daskpar-receipts"
+TOPIC = "daskpar-receipts"  # of events, and the name of what workers add to the word that a task has ended
 SHARE_KEPT = 0.4
 
 libc = ctypes.CDLL(None)
@@ -66,7 +67,7 @@ class WorkerHost(Host):
         """Give freed memory back to the system, in a worker that holds much of what it may.
 
         A worker is judged by what its process holds, and gets no more blocks above a share of its limit. The
-        C library keeps freed memory, as `reused` does, so that such a worker would wait for ever.
+        C library keeps freed memory, and we keep arrays for the next block: it would wait for ever.
         """
         try:
             manager = get_worker().memory_manager
@@ -74,19 +75,38 @@ class WorkerHost(Host):
             return
         limit = getattr(manager, "memory_limit", None)
         if limit and memory_bytes() > SHARE_KEPT * limit:
-            release()
+            reused.release()
+            stored_value.forget()
             if hasattr(libc, "malloc_trim"):
                 libc.malloc_trim(0)
 
     def tell(self, receipt: Receipt) -> None:
-        """Send a receipt along with the word that the task has ended, on the same stream.
+        """Send a receipt with the word that the task has ended.
 
-        To fetch results takes five messages more, and a message takes some half a millisecond.
+        To fetch it as the task's result takes five messages more, and a message takes half a millisecond.
         """
         try:
-            get_worker().log_event(TOPIC, pickle.dumps((self.run, thread_state.key, receipt)))
-        except (ValueError, AttributeError):
+            task = get_worker().state.tasks[thread_state.key]
+        except (ValueError, AttributeError, KeyError):
             return
+        task.metadata[TOPIC] = pickle.dumps((self.run, task.key, receipt))
+
+
+class PassReceipts(SchedulerPlugin):  # type: ignore[misc]
+    """Passes receipts on to the clients that listen, before these hear that the task has ended."""
+
+    name = TOPIC
+    idempotent = True
+
+    def start(self, scheduler: Any) -> None:
+        """Keep the scheduler, which has the clients."""
+        self.scheduler = scheduler
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        """Pass on what a worker added when its task came to be in its memory."""
+        metadata = kwargs.get("metadata")
+        if finish == "memory" and metadata and TOPIC in metadata:
+            self.scheduler.log_event(TOPIC, metadata[TOPIC])
 
 
 class Heard:
@@ -100,6 +120,7 @@ class Heard:
         self._receipts: dict[Any, Receipt] = {}
 
     def __enter__(self) -> Heard:
+        self._client.register_plugin(PassReceipts())
         self._client.subscribe_topic(TOPIC, self._hear)
         return self
 

@@ -17,6 +17,7 @@ _CALM: dict[str, Any] = {
     "distributed.admin.system-monitor.disk": False,
     "distributed.worker.memory.monitor-interval": "200ms",
     "distributed.worker.profile.interval": "100ms",
+    "distributed.comm.offload": False,  # to see whether it is worth a thread, each message is measured
 }
 
 # Without a limit a run whose workers have all gone would wait for ever.
