@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import os
 import socket
 import threading
@@ -23,7 +24,9 @@ from daskpar.provenance import cpu_kind
 from daskpar.stored_value import as_partial, load
 
 PREVIEW_LIMIT = 4096
-WORTH_STEPPING_ASIDE = 0.01  # seconds that a block takes; another thread for the next one costs some 0.3 ms
+# To step aside costs messages to the scheduler and a thread, together some 3 ms of a processor.
+LONG_BLOCK = 0.01  # seconds
+LONG_WAIT = 0.004
 
 
 class Receipt(Mapping[str, Any]):
@@ -72,6 +75,27 @@ class Lanes:
 
 
 LANES = Lanes()
+
+
+class Disk:
+    """How long a record of this process takes to reach the disk, from those before; unknown is long."""
+
+    RECENT = 0.25  # weight of the last one
+
+    def __init__(self) -> None:
+        self.expected = math.inf
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Take the time of one more."""
+        began = time.perf_counter()
+        yield
+        took = time.perf_counter() - began
+        known = took if math.isinf(self.expected) else self.expected
+        self.expected = known + self.RECENT * (took - known)
+
+
+DISK = Disk()
 
 
 class Host:
@@ -168,9 +192,9 @@ class BlockWork:
 
     @contextmanager
     def _waiting(self, facts: dict[str, Any]) -> Iterator[None]:
-        """Wait for the disk aside, where the block took long enough for that to be worth it."""
-        worth = facts["seconds"] >= WORTH_STEPPING_ASIDE
-        with self.host.aside(functools.partial(_end, facts)) if worth else nullcontext():
+        """Wait for the disk; aside, where that is worth it."""
+        aside = facts["seconds"] >= LONG_BLOCK and DISK.expected >= LONG_WAIT
+        with self.host.aside(functools.partial(_end, facts)) if aside else nullcontext(), DISK.timed():
             yield
 
     def _preview(self, partial: Any) -> Any:

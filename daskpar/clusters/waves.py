@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WAVE = 2048  # blocks that the scheduler holds at a time; it needs some 10 kB for each
 MOST_SUSPECTS = 16
-COLLECT = 0.1  # seconds in which ends of blocks are collected: to answer each by itself costs messages
+COLLECT = 0.25  # seconds in which ends of blocks are collected: to answer each by itself costs messages
 
 Ended = tuple[Any, Mapping[str, Any] | BaseException]
 

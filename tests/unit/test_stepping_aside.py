@@ -42,7 +42,8 @@ def disk(monkeypatch):
     disk = Disk()
     monkeypatch.setattr(record_files, "flush_record", disk.reach)
     monkeypatch.setattr(record_files.os, "fdatasync", disk.reach)
-    monkeypatch.setattr(block, "WORTH_STEPPING_ASIDE", 0.0)
+    monkeypatch.setattr(block, "LONG_BLOCK", 0.0)
+    monkeypatch.setattr(block, "DISK", block.Disk())
     yield disk
     disk.set()
 
@@ -102,6 +103,57 @@ def test_a_disk_that_fails_while_it_is_waited_for(tmp_path, monkeypatch, size):
     monkeypatch.setattr(record_files.os, "fdatasync", fail)
     with pytest.raises(OutputError, match="the disk is broken"):
         ledger.store(tmp_path, digest_of(0), {"x": np.zeros(size)})
+
+
+class Counting(block.Host):
+    def __init__(self):
+        self.times = 0
+
+    def aside(self, leave):
+        self.times += 1
+        leave()
+        return contextlib.nullcontext()
+
+
+class Clock:
+    """A clock that goes on only when a disk is waited for."""
+
+    now = 0.0
+
+    def time(self):
+        return self.now
+
+    perf_counter = time
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(block, "time", clock)
+    monkeypatch.setattr(block, "DISK", block.Disk())
+    return clock
+
+
+@pytest.mark.parametrize(("wait", "times"), [(0.001, 1), (0.02, 5)])
+def test_blocks_step_aside_where_the_disk_is_slow(tmp_path, monkeypatch, clock, wait, times):
+    monkeypatch.setattr(block, "LONG_BLOCK", 0.0)
+    monkeypatch.setattr(record_files.os, "fdatasync", lambda _: setattr(clock, "now", clock.now + wait))
+    work = BlockWork(str(tmp_path), host=Counting())
+    for number in range(5):
+        work(Durable(compute, digest_of(number), f"n{number}"), number, SMALL)
+    assert work.host.times == times  # before the first nobody knows
+
+
+def test_what_is_expected_of_a_disk_follows_it(clock):
+    disk = block.DISK
+    with pytest.raises(OSError, match="full"), disk.timed():
+        raise OSError("full")
+    assert disk.expected == float("inf")
+    for wait, low, high in [(0.02, 0.019, 0.021), (0.0, 0.0, 0.001)]:
+        for _ in range(20):
+            with disk.timed():
+                clock.now += wait
+        assert low <= disk.expected <= high
 
 
 def test_outside_a_worker_nobody_steps_aside():
