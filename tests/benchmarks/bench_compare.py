@@ -84,7 +84,7 @@ def recipes(seconds):
             },
             "options": {
                 "function": "daskpar.analyses.map.examples:comoving_distance",
-                "items_per_block": max(1, min(400, redshifts // 32)),
+                "items_per_block": max(1, min(800, redshifts // 16)),
             },
         },
     }

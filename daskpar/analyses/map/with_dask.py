@@ -110,7 +110,7 @@ def block_nodes(
     nodes, identity = [], work.identity
     for start, stop in partition(len(index), items_per_block):
         chunk = Chunk([items[i] for i in index[start:stop]], list(index[start:stop]))
-        key = [*identity, attempt, chunk.index, [_identity(item) for item in chunk.items]]
+        key = [*identity, attempt, chunk.index, _identities(chunk.items)]
         label = f"map {shown(chunk.items[0])}" + (f" and {stop - start - 1} more" if stop - start > 1 else "")
         nodes.append(durable(map_block, work, chunk, key=key, label=label))
     return nodes
@@ -121,6 +121,14 @@ def map_block(work: MapWork, chunk: Chunk) -> dict[str, Any]:
     with unchanged(chunk.items):
         paths = [item.path if isinstance(item, FileItem) else item for item in chunk.items]
         return kernel.partial(work.function, paths, chunk.index, work.on_error, work.retries)
+
+
+def _identities(items: list[Any]) -> list[Any]:
+    try:
+        json.dumps(items)  # most often all are JSON: to ask each by itself takes ten times as long
+    except TypeError:
+        return [_identity(item) for item in items]
+    return items
 
 
 def _identity(item: Any) -> Any:
