@@ -119,6 +119,12 @@ def call(self, *arguments, **keywords):
 
 durable.Durable.__call__ = call
 """
+# Few frames of few pixels make as many blocks as the other cases have.
+SMALL_BLOCKS = """
+from daskpar.analyses.image_stats import partition
+
+partition.LEAST_BAND_BYTES = 4 << 20
+"""
 MODULES = {"map": (MAP_MODULE, MAP_RECIPE), "plugin": (PLUGIN_MODULE, PLUGIN_RECIPE)}
 
 
@@ -181,7 +187,7 @@ class ImageCase(Case):
     def write(self, hook="pass"):
         body = f"def HOOK(n):\n    import os, signal, time\n    {hook}\n"
         text = IMAGE_SITE.replace("SECONDS", str(self.seconds)).replace("COUNT", repr(str(self.count.path)))
-        (self.folder / "site" / "sitecustomize.py").write_text(self.source + body + text)
+        (self.folder / "site" / "sitecustomize.py").write_text(self.source + body + text + SMALL_BLOCKS)
 
 
 def case_of(kind, folder, count):

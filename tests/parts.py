@@ -92,9 +92,9 @@ def main() -> int:
     os.environ.setdefault("DASKPAR_SCREENSHOTS", str(REPORTS.parent / "screenshots"))
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir(parents=True)
-    wanted = arguments.part or [*CHECKS, *PARTS]
-    if not arguments.soak and "soak" not in arguments.part:
-        wanted = [name for name in wanted if name != "soak"]
+    wanted = arguments.part or (["soak"] if arguments.soak else [*CHECKS, *PARTS])
+    if not arguments.part and not arguments.soak:
+        wanted.remove("soak")
     outcomes = []
     try:
         for name in wanted:
@@ -109,7 +109,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests/run.sh", description="Run the checks and the tests.")
     parts = [*CHECKS, *PARTS]
     parser.add_argument("--part", action="append", default=[], choices=parts, help="only this; repeatable")
-    parser.add_argument("--soak", action="store_true", help="the long tests too")
+    parser.add_argument("--soak", action="store_true", help="the long tests, instead of the others")
     parser.add_argument(
         "--complete", action="store_true", help="fail if anything was skipped that could run here"
     )

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from killing import BLOCKS, SECONDS, Case, ImageCase
+from killing import BLOCKS, SECONDS, SMALL_BLOCKS, Case, ImageCase
 from processes import Count, environment
 
 # Put around daskpar's own functions, in each process: the analysis knows nothing of it.
@@ -55,7 +55,8 @@ class Watched:
             ImageCase(folder, self.count) if kind == "image" else Case(kind, folder, self.count, seconds=0)
         )
         (folder / "site").mkdir(exist_ok=True)
-        (folder / "site" / "sitecustomize.py").write_text(self.count.source + SITE)
+        site = self.count.source + SITE + (SMALL_BLOCKS if kind == "image" else "")
+        (folder / "site" / "sitecustomize.py").write_text(site)
         (folder / "site.yaml").write_text(f"kind: local\nworkers: {WORKERS}\nmemory: 1 GiB\n")
         clock = time.monotonic()
         self.expected = self.finished(self.start("calm"))
