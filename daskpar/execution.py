@@ -23,7 +23,7 @@ import xarray as xr
 
 from daskpar import ledger
 from daskpar.block import BlockWork, limited_preview
-from daskpar.clusters.host import Heard, WorkerHost
+from daskpar.clusters.host import Heard, PassReceipts, WorkerHost
 from daskpar.clusters.plugins import CodeFirst, LogsToRun, MarkSecondStarts
 from daskpar.clusters.waves import Deadly, Lost, computed, settle
 from daskpar.durable import Stage
@@ -87,15 +87,17 @@ class Execution:
     def run(self, client: Client) -> xr.Dataset:
         """Compute all stages on the client's workers; return the last one's result, lazily."""
         client.register_plugin(MarkSecondStarts())
+        client.register_plugin(PassReceipts())
         if self.prepared.profile.kind != "address":  # workers of others keep their own logs
             client.register_plugin(LogsToRun(str(self.prepared.run.logs)))
         if self.prepared.run.code.is_dir():
             client.register_plugin(CodeFirst(str(self.prepared.run.code)))
         result = xr.Dataset()
-        while self._graph is not None:
-            self._compute(self._graph, client)
-            result = self.assembled(self._graph, self.stored)
-            self._graph = self._next_graph(self._stages.send(result))
+        with Heard(client, str(self.prepared.run.ledger)) as heard:
+            while self._graph is not None:
+                self._compute(self._graph, client, heard)
+                result = self.assembled(self._graph, self.stored)
+                self._graph = self._next_graph(self._stages.send(result))
         return result
 
     def remove_scratch(self) -> None:
@@ -141,23 +143,22 @@ class Execution:
             self.journal.event("damaged", message=line)
         return stored
 
-    def _compute(self, graph: DurableGraph, client: Client) -> None:
+    def _compute(self, graph: DurableGraph, client: Client, heard: Heard) -> None:
         """Have the workers compute and store all blocks of a stage that the ledger does not hold."""
         preview, per_cpu = self.prepared.analysis.preview, self.prepared.per_cpu
         folder = str(self.prepared.run.ledger)
         todo = graph.todo(self.stored, BlockWork(folder, preview, per_cpu, WorkerHost(folder)))
         failures: list[DaskparError] = []
-        with Heard(client, folder) as heard:
-            for batch in computed(client, todo, heard):
-                for target, end in batch:
-                    if isinstance(end, BaseException):
-                        failures.append(self._failure(end, graph.label(todo.targets[target])))
-                    else:
-                        todo.done(target, end["stored"])
-                        self._note(end)
-                self.journal.update(**self._progress(todo.missing), failures=len(failures))
-                if len(failures) >= FAILURES_BEFORE_STOP or any(isinstance(f, ClusterGone) for f in failures):
-                    break
+        for batch in computed(client, todo, heard):
+            for target, end in batch:
+                if isinstance(end, BaseException):
+                    failures.append(self._failure(end, graph.label(todo.targets[target])))
+                else:
+                    todo.done(target, end["stored"])
+                    self._note(end)
+            self.journal.update(**self._progress(todo.missing), failures=len(failures))
+            if len(failures) >= FAILURES_BEFORE_STOP or any(isinstance(f, ClusterGone) for f in failures):
+                break
         if failures:
             raise type(failures[0])(faults=faults_of(failures))
 

@@ -7,14 +7,13 @@ of a Dataset stands what else it is, as JSON text.
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from daskpar.errors import AnalysisError
+from daskpar.kept import Kept
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,7 +24,8 @@ ARRAY, DATASET = "<array>", "<dataset>"
 
 #: Bytes of arrays that a process keeps from one block to the next.
 MOST_KEPT = 96 << 20
-ENTRY_BYTES = 256
+_kept = Kept()
+_UNKNOWN = object()
 
 
 def as_partial(value: Any, label: str) -> Mapping[str, Any]:
@@ -64,62 +64,20 @@ def some_of(partial: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, An
     A stored one opens its file once for all, and what was read of it is kept, read-only, for the next block:
     neighbours want the same.
     """
-    if not hasattr(partial, "digest"):
+    record: Any = partial
+    if not hasattr(record, "digest"):
         return {name: partial[name] for name in names if name in partial}
-    return _kept.some(partial, names)
+    found = {name: _kept.get((record.digest, name), _UNKNOWN) for name in names}
+    missing = [name for name, array in found.items() if array is _UNKNOWN]
+    found |= dict.fromkeys(missing) | (record.some(missing) if missing else {})
+    for name in missing:
+        _kept.put((record.digest, name), found[name], MOST_KEPT)
+    return {name: array for name, array in found.items() if array is not None}
 
 
 def forget() -> None:
     """Let go of what is kept."""
     _kept.clear()
-
-
-class _Kept:
-    """Arrays of stored partials, those that were used last; None for those that there are not."""
-
-    def __init__(self) -> None:
-        self._arrays: OrderedDict[tuple[str, str], Any] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def some(self, record: Any, names: Sequence[str]) -> dict[str, Any]:
-        """Return the arrays of these names that a record has."""
-        with self._lock:
-            kept = [name for name in names if (record.digest, name) in self._arrays]
-            known = {name: self._used(record.digest, name) for name in kept}
-        missing = [name for name in names if name not in known]
-        read = record.some(missing) if missing else {}
-        for array in read.values():
-            array.flags.writeable = False
-        with self._lock:
-            self._keep(record.digest, ((name, read.get(name)) for name in missing))
-        found = {**known, **read}
-        return {name: found[name] for name in names if found.get(name) is not None}
-
-    def clear(self) -> None:
-        """Let go of all."""
-        with self._lock:
-            self._arrays.clear()
-            self._bytes = 0
-
-    def _used(self, digest: str, name: str) -> Any:
-        self._arrays.move_to_end((digest, name))
-        return self._arrays[digest, name]
-
-    def _keep(self, digest: str, arrays: Iterable[tuple[str, Any]]) -> None:
-        for name, array in arrays:
-            if (digest, name) not in self._arrays:
-                self._arrays[digest, name] = array
-                self._bytes += _size(array)
-        while self._bytes > MOST_KEPT:
-            self._bytes -= _size(self._arrays.popitem(last=False)[1])
-
-
-def _size(array: Any) -> int:
-    return ENTRY_BYTES + (0 if array is None else int(array.nbytes))
-
-
-_kept = _Kept()
 
 
 def _of_dataset(dataset: xr.Dataset) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import ctypes
 import pickle
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from distributed import Client, get_worker, secede
+from distributed.client import ClosedClientError
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.worker import thread_state
 
@@ -110,7 +111,7 @@ class PassReceipts(SchedulerPlugin):  # type: ignore[misc]
 
 
 class Heard:
-    """The receipts that workers told a client of, by the keys of tasks.
+    """The receipts that workers told a client of, by the keys of tasks; `PassReceipts` passes them on.
 
     A worker that dies may not have told; then the receipt is fetched as the result of the task that ends.
     """
@@ -120,12 +121,12 @@ class Heard:
         self._receipts: dict[Any, Receipt] = {}
 
     def __enter__(self) -> Heard:
-        self._client.register_plugin(PassReceipts())
         self._client.subscribe_topic(TOPIC, self._hear)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.unsubscribe_topic(TOPIC)
+        with suppress(ClosedClientError):  # the cluster is gone, and why is on its way
+            self._client.unsubscribe_topic(TOPIC)
 
     def take(self, key: Any) -> Receipt | None:
         """Return the receipt of a task, once."""

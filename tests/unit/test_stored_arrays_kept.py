@@ -52,7 +52,7 @@ def test_records_of_other_contents_are_others(tmp_path):
 
 def test_what_was_used_last_is_kept(tmp_path, reads, monkeypatch):
     records = [stored(tmp_path, n, a=np.full(1000, float(n))) for n in range(4)]
-    monkeypatch.setattr(stored_value, "MOST_KEPT", 3 * (8000 + stored_value.ENTRY_BYTES))
+    monkeypatch.setattr(stored_value, "MOST_KEPT", 3 * 8000)
     for n in (0, 1, 2, 0, 3, 0, 1):  # the fourth puts out the second
         assert some_of(records[n], ["a"])["a"][0] == n
     assert len(reads) == 5

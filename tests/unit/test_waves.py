@@ -7,7 +7,7 @@ import pytest
 from dask.distributed import Client, LocalCluster, wait
 
 from daskpar.block import Receipt
-from daskpar.clusters.host import Heard, WorkerHost
+from daskpar.clusters.host import Heard, PassReceipts, WorkerHost
 from daskpar.clusters.waves import _ended
 
 AGAIN = threading.Event()
@@ -39,6 +39,8 @@ def again():
 @pytest.fixture
 def cluster():
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        with Client(cluster) as client:
+            client.register_plugin(PassReceipts())
         yield cluster
 
 

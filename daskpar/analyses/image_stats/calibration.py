@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,13 +20,13 @@ from numpy.typing import NDArray
 from daskpar.errors import Fault, InputError, RecipeError
 from daskpar.inputs.image_files import first_five
 from daskpar.inputs.images import ImageStack, read_rows
+from daskpar.kept import Kept
 
 NAMES = ("bias", "dark", "flat")
 
 #: Most bytes of calibration frames that a process keeps from one frame to the next.
 KEPT_BYTES = 192 << 20
-_KEPT: dict[str, NDArray[Any]] = {}
-_LOCK = Lock()
+_KEPT = Kept()
 
 #: Rows that are calibrated at a time: in float64 they stay in the cache.
 SLAB = 64
@@ -183,12 +182,9 @@ def _rows(stack: ImageStack, start: int, stop: int) -> NDArray[Any]:
     if (start, stop) != (0, stack.shape[0]):
         return read_rows(stack, 0, start, stop)
     key = f"{stack.path(0)} {stack.identity()}"
-    with _LOCK:  # threads that need the same frame wait for the one that reads it
-        values = _KEPT.pop(key, None)
+    with _KEPT.lock:  # threads that need the same frame wait for the one that reads it
+        values: NDArray[Any] | None = _KEPT.get(key)
         if values is None:
             values = read_rows(stack, 0, start, stop)
-            values.flags.writeable = False
-        _KEPT[key] = values
-        while sum(frame.nbytes for frame in _KEPT.values()) > KEPT_BYTES:
-            del _KEPT[next(iter(_KEPT))]
+            _KEPT.put(key, values, KEPT_BYTES)
     return values

@@ -5,7 +5,7 @@ Both follow from the input alone, never from the cluster. A band of rows of all 
 it would read too little of each file, up to 48 MB and as long as there are sixteen bands.
 
 A block is a run of bands, or of frames that are read one after the other: up to 256 MB, which take as long as
-what a scheduler does for a block thirty times over; less where that gives fewer than 32 blocks.
+what a scheduler does for a block some twenty times over; less where that gives fewer than 32 blocks.
 """
 
 from __future__ import annotations

@@ -111,16 +111,14 @@ class Problem:
 
     def images(self, partials: Sequence[Partial]) -> Variables:
         """Return the images from bands in the order of their rows."""
-        names = [name for name in (partials[0] if partials else {}) if not name.startswith("frame_")]
-        return {name: (("y", "x"), np.concatenate([one[name] for one in partials])) for name in names}
+        joined = kernel.joined_bands(partials) if partials else {}
+        return {name: (("y", "x"), plane) for name, plane in joined.items() if not name.startswith("frame_")}
 
     def rejected(self, partials: Sequence[Partial]) -> Variables:
         """Return what all bands together rejected of each frame."""
-        names = [name for name in (partials[0] if partials else {}) if name.startswith("frame_")]
-        return {
-            name: (("frame",), np.sum([one[name] for one in partials], axis=0, dtype=np.int64))
-            for name in names
-        }
+        counts = [{name: one[name] for name in one if name.startswith("frame_")} for one in partials]
+        joined = kernel.joined_bands(counts) if counts else {}
+        return {name: (("frame",), total) for name, total in joined.items()}
 
     def table(self, partials: Sequence[Partial]) -> Variables:
         """Return the statistics of all frames from runs in their order."""
