@@ -35,6 +35,7 @@ CHECKS = {
 ELSEWHERE = [f"--ignore=tests/{name}" for name in ("slurm", "mpi", "browser", "install", "soak")]
 # The longest tests are begun first, see tests/conftest.py; then each process takes one at a time.
 NEXT = ("--maxschedchunk", "1")
+ALONE = "tests/soak/test_cost.py"  # what is timed, so that nothing may run beside it
 PARTS = {
     "unit": ("not fault and not soak", [*ELSEWHERE, "-n", "2", "--dist", "worksteal"]),
     "fault": ("fault and not soak", [*ELSEWHERE, "-n", "3", *NEXT]),  # they also wait
@@ -42,8 +43,10 @@ PARTS = {
     "mpi": ("not soak", ["tests/mpi", "-n", "2", *NEXT]),
     "browser": ("not soak", ["tests/browser"]),
     "install": ("not soak", ["tests/install"]),
-    "soak": ("soak", ["tests/soak", "-n", "3", "--dist", "worksteal"]),  # most rows wait
+    "soak": ("soak", ["tests/soak", f"--ignore={ALONE}", "-n", "3", "--dist", "worksteal"]),  # most rows wait
+    "cost": ("soak", [ALONE]),
 }
+LONG = ["soak", "cost"]
 
 # What a complete run may skip: data and devices that no checkout brings, and what one user cannot try.
 MAY_SKIP = re.compile(
@@ -92,9 +95,8 @@ def main() -> int:
     os.environ.setdefault("DASKPAR_SCREENSHOTS", str(REPORTS.parent / "screenshots"))
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir(parents=True)
-    wanted = arguments.part or (["soak"] if arguments.soak else [*CHECKS, *PARTS])
-    if not arguments.part and not arguments.soak:
-        wanted.remove("soak")
+    short = [name for name in (*CHECKS, *PARTS) if name not in LONG]
+    wanted = arguments.part or (LONG if arguments.soak else short)
     outcomes = []
     try:
         for name in wanted:
@@ -146,7 +148,7 @@ def command_of(name: str, extra: Sequence[str] = ()) -> list[str]:
     if name in CHECKS:
         return [sys.executable, "-m", *CHECKS[name]]
     marks, options = PARTS[name]
-    soak = ["--soak"] if name == "soak" else []
+    soak = ["--soak"] if name in LONG else []
     xml = f"--junitxml={REPORTS / name}.xml"
     return [sys.executable, "-m", "pytest", "-q", "-m", marks, xml, "--durations=5", *options, *soak, *extra]
 

@@ -186,6 +186,14 @@ ROWS = {
             f"{good(tries)} runs finished; most memory {100 * most(tries, 'share'):.0f} % of a worker's"
         ),
     ),
+    "costs": (
+        3,
+        "reference cases, five pairs in turn: ledger, checksums and TLS, beside dask alone",
+        lambda tries: (
+            "median ratio of wall times "
+            + ", ".join(f"{line['ratio']:.2f} ({line['case']})" for line in tries if not line["fault"])
+        ),
+    ),
     "fuzz": (
         60,
         "images, catalogs and recipes with random bytes changed, in 10 s",

@@ -1,0 +1,28 @@
+"""What ledger, checksums and TLS cost; nothing else runs beside it."""
+
+import sys
+
+import parts
+import pytest
+
+sys.path.insert(0, str(parts.ROOT / "tests" / "benchmarks"))
+
+from bench_trust import cases, measured, said
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
+
+PAIRS = 5
+
+
+def test_costs(tally, tmp_path, request):
+    recipes = list(cases(request.config.getoption("--soak-scale")).items())
+
+    def attempt(number):
+        name, recipe = recipes[number]
+        folder = tmp_path / name
+        folder.mkdir()
+        figures = measured(recipe, folder, PAIRS)
+        print(said(name, figures))
+        return {"case": name, "ratio": round(figures["ratio"], 4), "share": round(figures["share"], 4)}
+
+    tally("costs").each(attempt)
