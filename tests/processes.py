@@ -5,6 +5,8 @@ import dataclasses
 import os
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -12,6 +14,24 @@ def environment(**more):
     """Return the environment of a daskpar process that uses this checkout."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path, **more}
+
+
+def listening(processes):
+    """The addresses on which some processes wait for connections."""
+    return {
+        connection.laddr.ip
+        for process in processes
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
+def ours():
+    """This process and all below it."""
+    here = psutil.Process()
+    found = [here, *here.children(recursive=True)]
+    # Without Python's own.
+    return [process for process in found if "resource_tracker" not in " ".join(process.cmdline())]
 
 
 @dataclasses.dataclass

@@ -5,19 +5,22 @@ from __future__ import annotations
 import importlib
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskpar.errors import ProfileError
+from daskpar.lease import STALE, Lease
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from daskpar.profile import Profile
 
+LEASE = "lease.json"
 OPENERS: dict[str, str] = {
     "local": "daskpar.clusters.local:open_local",
     "slurm": "daskpar.clusters.slurm:open_slurm",
@@ -98,11 +101,23 @@ def _own_place(kind: str) -> Iterator[Place]:
         return
     parent = Path.home() / ".cache" / "daskpar" / "clusters"
     parent.mkdir(parents=True, exist_ok=True)
+    _sweep(parent)
     folder = Path(tempfile.mkdtemp(prefix="daskpar-", dir=parent))
     try:
-        yield Place(folder)
+        with Lease(folder / LEASE).hold():
+            yield Place(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the folders, and so the keys, of clusters whose process was killed before it could do so."""
+    for folder in parent.iterdir():
+        lease = Lease(folder / LEASE)
+        with suppress(OSError):  # another process may be quicker
+            fresh = lease.holder() is None and time.time() - folder.stat().st_mtime < STALE
+            if not fresh and not lease.is_held():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def opener(kind: str) -> Callable[[Any, Place], AbstractContextManager[Client]]:

@@ -35,6 +35,7 @@ def open_class(profile: ClassProfile, place: Place) -> Iterator[Client]:
         config = {**CONFIG, "distributed.scheduler.no-workers-timeout": None}
         with silence_logging_cmgr(logging.CRITICAL), dask.config.set(config):
             with _made(found, profile, place, security) as cluster, Client(cluster) as client:
+                _require_tls(client.scheduler.address, profile.path)
                 cluster.scale(profile.workers)
                 client.wait_for_workers(1)
                 yield client
@@ -63,7 +64,20 @@ def _class(path: str) -> Any:
     return found
 
 
+def _require_tls(address: str, path: str) -> None:
+    """Refuse a scheduler that strangers could talk to; one without an address outside its process is none."""
+    if not address.startswith(("tls://", "inproc://")):
+        raise ClusterError(
+            f"{path} made a scheduler without TLS, at {address}",
+            "use a class that takes `security`, as those of dask-jobqueue do",
+        )
+
+
 def _made(found: Any, profile: ClassProfile, place: Place, security: Any) -> Any:
+    if "security" in profile.options:
+        raise ProfileError("the class is told of keys", "name yours at security:", key="options.security")
+    if not str(profile.options.get("protocol", "tls://")).startswith(("tls", "inproc")):
+        raise ProfileError("without TLS it is open to anybody", "leave this out", key="options.protocol")
     arguments = {**_defaults(found, profile, place, security), **profile.options}
     try:
         return found(**arguments)
@@ -92,6 +106,14 @@ def _defaults(found: Any, profile: ClassProfile, place: Place, security: Any) ->
             "silence_logs": logging.CRITICAL,
         }
     known = inspect.signature(found).parameters
-    wanted = {"security": security, "dashboard_address": HTTP, "worker_dashboard_address": HTTP,
-              "interface": profile.interface, "silence_logs": logging.CRITICAL}  # fmt: skip
-    return {name: value for name, value in wanted.items() if name in known and value is not None}
+    passes_on = any(one.kind is one.VAR_KEYWORD for one in known.values())
+    if "security" not in known and not passes_on:
+        raise ProfileError(
+            f"{profile.path} takes no security, so its scheduler would be open to anybody",
+            "use a class that does, as those of dask-jobqueue do",
+            key="path",
+        )
+    wanted = {"dashboard_address": HTTP, "worker_dashboard_address": HTTP, "interface": profile.interface,
+              "silence_logs": logging.CRITICAL}  # fmt: skip
+    found_here = {name: value for name, value in wanted.items() if name in known and value is not None}
+    return {"security": security, **found_here}

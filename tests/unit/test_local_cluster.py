@@ -8,27 +8,10 @@ import psutil
 import pytest
 from dask.utils import parse_timedelta
 from distributed.deploy import spec
+from processes import listening, ours
 
 import daskpar
 from daskpar.profile import LocalProfile
-
-
-def listening(processes):
-    """The addresses on which some processes wait for connections."""
-    return {
-        connection.laddr.ip
-        for process in processes
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
-
-
-def ours():
-    here = psutil.Process()
-    found = [here, *here.children(recursive=True)]
-    return [
-        process for process in found if "resource_tracker" not in " ".join(process.cmdline())
-    ]  # Python's own
 
 
 @pytest.mark.parametrize("processes", [True, False])

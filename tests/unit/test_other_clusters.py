@@ -1,10 +1,14 @@
 """Clusters of any class, and schedulers that others run: the same bits, over TLS, strangers refused."""
 
 import socket
+import subprocess
+import sys
 import time
 
+import psutil
 import pytest
 from distributed import LocalCluster
+from processes import environment, listening, ours
 
 import daskpar
 from daskpar.clusters.keys import PARTS, security_of
@@ -45,6 +49,73 @@ def test_a_class_by_its_path(runs, expected):
 def test_a_class_that_is_wrong(runs, path, options, what):
     with pytest.raises(ProfileError, match=what):
         daskpar.run(RECIPE, ClassProfile(path=path, options=options))
+
+
+class WithoutTls(LocalCluster):
+    """Forgets the keys that it is given."""
+
+    def __init__(self, **arguments):
+        super().__init__(**{**arguments, "security": None, "protocol": "tcp://"}, host="127.0.0.1")
+
+
+class NoKeys:
+    """Has never heard of any."""
+
+    def __init__(self, workers=1):
+        raise AssertionError("made all the same")
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "error", "what"),
+    [
+        ("distributed.LocalCluster", {"security": False}, ProfileError, "is told of keys"),
+        ("distributed.LocalCluster", {"protocol": "tcp://"}, ProfileError, "open to anybody"),
+        (f"{__name__}.NoKeys", {}, ProfileError, "takes no security"),
+        (f"{__name__}.WithoutTls", {"n_workers": 0}, ClusterError, r"without TLS, at tcp://"),
+    ],
+)
+def test_a_class_without_tls_is_refused(runs, path, options, error, what):
+    with pytest.raises(error, match=what):
+        daskpar.run(RECIPE, ClassProfile(path=path, options=options))
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_class_listens_on_loopback_with_tls():
+    options = {"n_workers": 1, "threads_per_worker": 1}
+    with daskpar.open_client(ClassProfile(path="distributed.LocalCluster", options=options)) as client:
+        assert client.scheduler.address.startswith("tls://127.")
+        assert listening(ours()) <= {"127.0.0.1", "::1"}
+
+
+KEPT_OPEN = """
+import sys, daskpar
+from daskpar.profile import ClassProfile
+options = {"n_workers": 1, "threads_per_worker": 1}
+with daskpar.open_client(ClassProfile(path="distributed.LocalCluster", options=options)):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_keys_of_a_killed_process_are_swept(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / ".cache" / "daskpar" / "clusters"
+    with subprocess.Popen(
+        [sys.executable, "-c", KEPT_OPEN], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        (left,) = folder.glob("*/keys")
+        assert {path.stat().st_mode & 0o777 for path in left.iterdir()} == {0o600}
+        below = psutil.Process(process.pid).children(recursive=True)
+        (folder / "daskpar-begun").mkdir()  # by a process that has not said yet who it is
+        profile = ClassProfile(path="distributed.LocalCluster", options={"n_workers": 1}, workers=1)
+        with daskpar.open_client(profile):
+            assert left.exists()
+        process.kill()
+    psutil.wait_procs(below, timeout=30)
+    with daskpar.open_client(profile):
+        assert not left.parent.exists()
+        assert (folder / "daskpar-begun").exists()
 
 
 @pytest.fixture
