@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -87,6 +88,26 @@ def open_saved(folder: Path) -> xr.Dataset:
 def saved_hash(folder: Path) -> str:
     """Return the result hash that was saved with a Dataset."""
     return str(json.loads((folder / "dataset.json").read_text())["result_hash"])
+
+
+def unreadable(folder: Path) -> str:
+    """Say which file of a saved Dataset is missing, cut or not what it should be, from its first bytes."""
+    try:
+        entries = json.loads((folder / "dataset.json").read_text())["variables"]
+        files = [str(entry["file"]) for entry in entries.values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "dataset.json is damaged"
+    for name in files:
+        try:
+            with open(folder / name, "rb") as file:
+                npy.read_magic(file)
+                shape, _, dtype = npy.read_array_header_1_0(file)
+                whole = file.tell() + math.prod(shape) * dtype.itemsize == os.fstat(file.fileno()).st_size
+        except (OSError, ValueError):
+            whole = False
+        if not whole:
+            return f"{name} is damaged"
+    return ""
 
 
 def changed_arrays(folder: Path) -> list[str]:

@@ -92,10 +92,13 @@ def go_on(
     settings: Sequence[str] = (),
     as_begun: bool = False,
 ) -> Result:
-    """Continue a run. A finished one repeats nothing, unless there is more to do or settings ask for it."""
+    """Continue a run. A finished one repeats nothing, unless there is more to do or settings ask for it.
+
+    Where its result is damaged, that is assembled again.
+    """
     done = run.read_state()["state"] == "done"
     prepared = reopen(run, profile, settings=settings, as_begun=as_begun)
-    if done and not settings:
+    if done and not settings and not _damaged_result(run):
         more = prepared.analysis.more
         options = more(prepared.options, Result(run).dataset) if more is not None else None
         if options is None:
@@ -122,6 +125,8 @@ def drive(prepared: Prepared) -> Result:
                  "links": before.get("links", [])}  # fmt: skip
         with Journal(run, state, lost).kept() as journal, stops_raise() as out_of_time:
             try:
+                for what in filter(None, [run.mend_record(), _damaged_result(run)]):
+                    journal.warn(what)
                 _work(prepared, journal, out_of_time)
             except OutOfTime:
                 _hand_over(prepared, journal)
@@ -136,6 +141,12 @@ def drive(prepared: Prepared) -> Result:
                     )
                 raise
     return Result(run)
+
+
+def _damaged_result(run: RunDirectory) -> str:
+    """Say what of the saved result cannot be read, if there is one; it is not read from end to end."""
+    found = dataset_store.unreadable(run.dataset) if run.dataset.is_dir() else ""
+    return f"{found}: the result is assembled again" if found else ""
 
 
 def sweep_keys(runs: Path) -> None:

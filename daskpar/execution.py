@@ -179,12 +179,10 @@ class Execution:
     def _note_cpu(self, cpu: str, host: str) -> None:
         """Say once for each further kind of CPU that bits of this run depend on who computed what."""
         if cpu and self.cpus and cpu not in self.cpus:
-            what = (
+            self.journal.warn(
                 f"{host} has another kind of CPU than what is stored was computed on: "
                 "another run agrees with this one by tolerance, not bit by bit"
             )
-            self.journal.event("warning", message=what)
-            self.journal.update(warnings=[*self.journal.state.get("warnings", []), what])
         self.cpus |= {cpu} - {""}
 
     def _failure(self, error: BaseException, label: str) -> DaskparError:

@@ -48,6 +48,11 @@ class Journal:
         with self._lock:
             return dict(self._state)
 
+    def warn(self, message: str) -> None:
+        """Say something that the user should know, in the state and as an event."""
+        self.event("warning", message=message)
+        self.update(warnings=[*self.state.get("warnings", []), message])
+
     def update(self, **changes: Any) -> None:
         """Change fields of the state.
 

@@ -1,8 +1,9 @@
 """The run directory: everything about a run is in it, and one process, the driver, writes it.
 
     RUN/
-      run.json       what was begun: name, recipe, code and input digests, versions; written once, extended
-      on resume recipe.yaml    the resolved recipe          profile.yaml   the resolved profile
+      run.json       what was begun: name, recipe, code and input digests, versions; written once, extended on
+                   resume; .run.json is a copy, for when it is damaged
+    recipe.yaml    the resolved recipe          profile.yaml   the resolved profile
       state.json     how far it is; replaced at least each second while the driver lives
       events.jsonl   what happened, a line each; appended
       lease.json     who drives it: host, pid, job, heartbeat
@@ -31,6 +32,7 @@ from daskpar.atomic import output_errors, write_text
 from daskpar.errors import OutputError, UsageError
 from daskpar.lease import Lease
 
+RECORDS = ("run.json", ".run.json")
 STATES = ("pending", "running", "done", "failed", "cancelled", "interrupted")
 ENDED = ("done", "failed", "cancelled", "interrupted")
 
@@ -88,18 +90,40 @@ class RunDirectory:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What was begun: `run.json`."""
+        """What was begun: `run.json`, or its copy where that is damaged."""
+        found = [self._read_record(name) for name in RECORDS]
+        for one in found:
+            if isinstance(one, dict):
+                return one
+        raise UsageError(
+            f"is not a run directory: {found[0]}", "daskpar list shows the runs there are", path=self.path
+        )
+
+    def _read_record(self, name: str) -> dict[str, Any] | str:
+        """Return a record, or what is wrong with it."""
         try:
-            value = json.loads((self.path / "run.json").read_text())
+            found = json.loads((self.path / name).read_text())
         except (OSError, ValueError) as error:
-            raise UsageError(
-                f"is not a run directory: {error}", "daskpar list shows the runs there are", path=self.path
-            ) from error
-        return dict(value)
+            return str(error)
+        return found if isinstance(found, dict) else f"{name} holds no record"
 
     def write_record(self, record: dict[str, Any]) -> None:
-        """Replace `run.json`."""
-        write_text(self.path / "run.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+        """Replace `run.json` and its copy."""
+        for name in RECORDS:
+            write_text(self.path / name, json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+    def torn_records(self) -> list[str]:
+        """Return which of `run.json` and its copy are there but damaged."""
+        there = [name for name in RECORDS if (self.path / name).exists()]
+        return [name for name in there if isinstance(self._read_record(name), str)]
+
+    def mend_record(self) -> str:
+        """Write `run.json` and its copy again if they are not alike; say so if one was damaged."""
+        record, torn = self.record, self.torn_records()
+        # Unlike without damage: an older run, or a driver was killed between the two.
+        if any(self._read_record(name) != record for name in RECORDS):
+            self.write_record(record)
+        return f"{torn[0]} was damaged and is written again" if torn else ""
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Replace `state.json`. Only the driver calls this, and `submit` before there is one."""

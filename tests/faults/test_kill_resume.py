@@ -329,6 +329,34 @@ def test_a_damaged_record_is_computed_again_and_reported(case, calm, cli, start,
     assert "damaged" in cli("logs").stdout
 
 
+def test_a_damaged_record_of_a_run_is_written_again(mapped, calm, cli, start, runs):
+    interrupted(mapped, start, runs)
+    path = the_run(runs) / "run.json"
+    contents = path.read_bytes()
+    path.write_bytes(contents[:-10])
+    assert "differs  run.json: is damaged" in cli("verify", "last").stdout
+    assert resumed(cli)["result_hash"] == calm(mapped)["result_hash"]
+    assert path.read_bytes() == contents
+    assert "run.json was damaged" in cli("status", "last").stdout
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "0000.npy"])
+def test_a_damaged_file_of_a_finished_run_is_made_again_without_computing(tmp_path, cli, runs, count, name):
+    case = Case("map", tmp_path, count, seconds=0)
+    assert cli(*case.begin).code == 0
+    before, path = case.begun(), the_run(runs) / "dataset" / name
+    state, contents = the_run(runs).joinpath("state.json"), path.read_bytes()
+    expected = json.loads(state.read_text())["result_hash"]
+    path.write_bytes(contents[:-10])
+    again = cli("resume", "last")
+    assert again.code == 0, again.stderr
+    assert json.loads(state.read_text())["result_hash"] == expected
+    assert path.stat().st_size == len(contents)
+    assert case.begun() == before
+    assert not [line for line in cli("verify", "last").stdout.splitlines() if line.startswith("differs")]
+    assert f"{name} is damaged" in cli("status", "last").stdout
+
+
 # --- a full disk
 
 

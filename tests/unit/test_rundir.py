@@ -12,6 +12,7 @@ from daskpar.driver import sweep_keys
 from daskpar.errors import OutputError, UsageError
 from daskpar.rundir import (
     EMPTY_STATE,
+    RECORDS,
     RunDirectory,
     create_run,
     find_run,
@@ -143,9 +144,29 @@ def test_runs_are_listed_oldest_first_and_others_passed_over(tmp_path):
     create_run("never-begun", tmp_path)
     (tmp_path / "notes.txt").write_text("")
     damaged = begun(tmp_path, "c")
-    (damaged.path / "run.json").write_text("{")
+    for name in RECORDS:
+        (damaged.path / name).write_text("{")
     assert [run.name for run in list_runs(tmp_path)] == [early.name, late.name]
     assert list_runs(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_a_damaged_record_is_written_again_from_its_copy(tmp_path, name, text):
+    run = begun(tmp_path, "a", created="2026-01-01")
+    record, path = run.record, run.path / name
+    assert run.mend_record() == ""
+    path.write_text(text)
+    assert list_runs(tmp_path) == [run]
+    assert run.mend_record() == f"{name} was damaged and is written again"
+    assert run.record == json.loads(path.read_text()) == record
+
+
+def test_a_run_without_a_copy_gets_one(tmp_path):
+    run = begun(tmp_path, "a", created="2026-01-01")
+    (run.path / ".run.json").unlink()
+    assert run.mend_record() == ""
+    assert json.loads((run.path / ".run.json").read_text()) == run.record
 
 
 def test_a_run_is_found_by_path_name_unique_prefix_or_last(tmp_path):
