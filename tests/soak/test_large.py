@@ -39,13 +39,16 @@ def watched(folder, *before, timeout=600):
     process = subprocess.Popen(
         command, cwd=folder, env=environment(DASKPAR_RUNS=str(folder / "runs")), stdout=said, stderr=said
     )
+    driver = psutil.Process(process.pid)
     peak, handles, deadline = 0, 0, time.monotonic() + timeout
     while process.poll() is None:
         assert time.monotonic() < deadline
-        for child in psutil.Process(process.pid).children(recursive=True):
+        for child in driver.children(recursive=True):
             try:
                 handles = max(handles, child.num_fds())
-                peak = max(peak, high_water(child.pid))
+                # Between fork and exec a child is still the driver.
+                if child.cmdline() != driver.cmdline():
+                    peak = max(peak, high_water(child.pid))
             except (psutil.Error, OSError):
                 continue
         time.sleep(0.05)
