@@ -18,7 +18,7 @@ from daskpar.comparison.recorded_runs import predicted
 from daskpar.durable import Stage
 from daskpar.durable_graph import durable_graph
 from daskpar.launching import scripts
-from daskpar.preparation import Prepared, prepare_nothing, refuse_large_blocks
+from daskpar.preparation import Prepared, identity_digest, prepare_nothing, refuse_large_blocks
 from daskpar.rundir import runs_folder
 
 if TYPE_CHECKING:
@@ -132,7 +132,8 @@ def _plan(prepared: Prepared) -> Plan:
     warnings = tuple(prepared.warnings)
     blocks = sum(stage.blocks for stage in stages) if all(stage.exact for stage in stages) else 0
     recipe = prepared.recipe.data()
-    predictions = predicted(recipe["analysis"], recipe["options"], blocks, workers * threads, runs_folder())
+    known = recipe["analysis"], recipe["options"], identity_digest(prepared)
+    predictions = predicted(*known, blocks, workers * threads, runs_folder())
     return Plan(name, profile.kind, stages, cost, workers, threads, warnings, script, tuple(predictions))
 
 

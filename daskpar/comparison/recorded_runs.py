@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from daskpar.rundir import RunDirectory, list_runs
 
 MOST_RUNS = 20  # that are looked into, the last ones first
 
+Measured = dict[int, float]
 
-def predicted(analysis: str, options: Any, blocks: int, workers: int, runs: Path) -> list[str]:
+
+def predicted(analysis: str, options: Any, digest: str, blocks: int, workers: int, runs: Path) -> list[str]:
     """Say how long a run would take on so many threads, on half as many and on twice as many.
 
     Parameters
@@ -20,8 +23,11 @@ def predicted(analysis: str, options: Any, blocks: int, workers: int, runs: Path
     analysis : str
     options : JSON-like
         As in the recipe: runs with others are no guide.
+    digest : str
+        Of the input. Runs of another are a guide only where none had this one, and where the number of their
+        blocks tells how much more it is.
     blocks : int
-        Of the run to come; a recorded one that had another number is scaled.
+        Of the run to come; 0 if that is not known yet.
     workers : int
         Threads that compute.
     runs : Path
@@ -32,40 +38,49 @@ def predicted(analysis: str, options: Any, blocks: int, workers: int, runs: Path
     list of str
         Empty where no run like it ended here without an interruption.
     """
-    for run in reversed(list_runs(runs)[-MOST_RUNS:]):
-        found = recording_of(run) if _is_like(run, analysis, options) else None
-        if found is None:
-            continue
-        recording, measured = found
-        share = blocks / recording.blocks if blocks else 1.0
-        counts = sorted({max(1, workers // 2), workers, 2 * workers})
-        made = [
-            _scaled(one, share, recording.startup_seconds) for one in predict(recording, counts, measured)
-        ]
-        return [f"by the blocks of {run.name}, threads for workers:", *worth_it(made)]
-    return []
+    like = [
+        (found, run)
+        for run in reversed(list_runs(runs)[-MOST_RUNS:])
+        if _is_like(run, analysis, options) and (found := recording_of(run)) is not None
+    ]
+    same = [(found, run) for found, run in like if run.record.get("input") == digest]
+    chosen = same or (like[:1] if blocks else [])
+    if not chosen:
+        return []
+    (recording, _), run = chosen[0]
+    measured: Measured = {}
+    for (_, took), _ in reversed(chosen):  # so that the last run of each number of threads counts
+        measured |= took
+    share = 1.0 if same else blocks / recording.blocks
+    counts = sorted({max(1, workers // 2), workers, 2 * workers})
+    made = [_scaled(one, share, recording.startup_seconds) for one in predict(recording, counts, measured)]
+    profile = run.status()["profile"] or "?"
+    other = "" if same else f", whose input was another and had {recording.blocks} blocks"
+    return [f"by the blocks of {run.name} ({profile}){other}, threads for workers:", *worth_it(made)]
 
 
-def recording_of(run: RunDirectory) -> tuple[Recording, dict[int, float]] | None:
+def recording_of(run: RunDirectory) -> tuple[Recording, Measured] | None:
     """Return the blocks of a run and what it took by number of threads; None unless it ran in one go."""
-    stage, blocks, lanes, clusters, total = "", [], set(), 0, None
+    stage, clusters, total = "", 0, None
+    table: dict[str, list[Any]] = {n: [] for n in ("started", "total_seconds", "bytes", "stage", "lane")}
     for event, _ in run.events():
         kind = event["event"]
         if kind == "stage":
             stage = event["name"]
         elif kind == "block":
-            blocks.append((event["started"], event["total_seconds"], stage))
-            lanes.add((event["host"], event["pid"], event["thread"]))
+            for name in ("started", "total_seconds", "bytes"):
+                table[name].append(event[name])
+            table["stage"].append(stage)
+            table["lane"].append((event["host"], event["pid"], event["thread"]))
         elif kind in ("recovered", "failed", "handed over"):
             return None
         clusters += kind == "cluster"
         total = event["seconds"] if kind == "done" else total
-    if not blocks or clusters != 1 or total is None:
+    if not table["stage"] or clusters != 1 or total is None:
         return None
-    work = max(start + seconds for start, seconds, _ in blocks) - min(start for start, _, _ in blocks)
-    measured = {len(lanes): work}
-    table = {"total_seconds": [b[1] for b in blocks], "stage": [b[2] for b in blocks]}
-    return recorded(table, measured, max(0.0, total - work)), measured
+    ends = [start + seconds for start, seconds in zip(table["started"], table["total_seconds"], strict=True)]
+    work = max(ends) - min(table["started"])
+    return recorded(table, max(0.0, total - work)), {len(set(table["lane"])): work}
 
 
 def _is_like(run: RunDirectory, analysis: str, options: Any) -> bool:
@@ -78,6 +93,6 @@ def _is_like(run: RunDirectory, analysis: str, options: Any) -> bool:
 
 def _scaled(found: Prediction, share: float, startup: float) -> Prediction:
     """Return a prediction for a share of the blocks; what was never run is extrapolated."""
-    beyond = found.extrapolated or share != 1.0
     seconds = startup + (found.seconds - startup) * share
-    return Prediction(found.workers, seconds, found.error * share, beyond)
+    error = None if found.error is None else found.error * share
+    return replace(found, seconds=seconds, error=error, extrapolated=found.extrapolated or share != 1.0)

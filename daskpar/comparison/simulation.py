@@ -1,20 +1,23 @@
 """What more workers would do: recorded blocks, replayed on a simulated cluster.
 
-Blocks of a stage go to whoever is free, in their order; the scheduler hands them out one by one, each costing
-it some time; a stage begins when the one before has ended; start-up comes first. Everything comes from one
-recorded run: how long blocks took, and what the run took beyond them.
+Blocks of a stage go to whoever is free, in their order, with the pause between two blocks that was recorded;
+the scheduler cannot hand them out faster than it can; a stage begins when the one before has ended. What the
+run took beyond that, to build graphs and to merge, it takes on any number of workers. Start-up comes first,
+and is that of the recorded run.
 
 The error of a prediction has two parts: which blocks happen to be slow (they are drawn again, with
-repetition), and how far replays of what was measured were off. Beyond the measured numbers of workers it is
-an extrapolation, and says so: networks, file servers and memory may be slower when more ask of them.
+repetition), and how far a replay is off for a number of workers that it was not fitted to, known only
+where two or more were measured. Beyond these a prediction is an extrapolation, and says so: networks, file
+servers and memory may be slower when more ask of them.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,10 @@ from daskpar.errors import UsageError
 
 Floats = NDArray[np.float64]
 DRAWS = 100
+#: A block of the scheduler's time, whoever computes it: `bench_overhead.py`, 50 000 empty blocks.
+SCHEDULER_SECONDS = 0.003
+PAUSE_SECONDS = 0.001  # where none was recorded
+NOTABLE_RATE = 10e6  # bytes a second; any disk takes less than that
 
 
 @dataclass(frozen=True)
@@ -33,16 +40,22 @@ class Recording:
     Attributes
     ----------
     stages : tuple of float arrays
-        Seconds of each block, storing included, stage by stage in the order in which they ran.
-    task_seconds : float
-        What the scheduler takes for one block.
+        Seconds that each block held its worker, stage by stage in the order in which they ran.
+    pause_seconds : float
+        From the end of a worker's block to the begin of its next.
+    serial_seconds : float
+        What the work takes beyond its blocks, on any number of workers.
     startup_seconds : float
-        Before the first block and after the last.
+        Before the work, and after it.
+    stored_bytes : int
+        By all blocks.
     """
 
     stages: tuple[Floats, ...]
-    task_seconds: float = 0.001
+    pause_seconds: float = PAUSE_SECONDS
+    serial_seconds: float = 0.0
     startup_seconds: float = 0.0
+    stored_bytes: int = 0
 
     @property
     def blocks(self) -> int:
@@ -50,15 +63,22 @@ class Recording:
         return sum(len(stage) for stage in self.stages)
 
     def makespan(self, workers: int) -> float:
-        """Return the seconds from the first block to the last on so many workers."""
+        """Return the seconds of the work on so many workers."""
         if workers < 1:
             raise UsageError(f"{workers} workers", "give 1 or more", key="--workers")
-        return sum(stage_seconds(stage, workers, self.task_seconds) for stage in self.stages)
+        spans = [stage_seconds(stage, workers, self.pause_seconds) for stage in self.stages]
+        return self.serial_seconds + sum(spans)
 
     def drawn(self, rng: np.random.Generator) -> Recording:
         """Return a recording whose blocks are drawn from these, with repetition."""
         stages = tuple(rng.choice(stage, len(stage)) if len(stage) else stage for stage in self.stages)
-        return Recording(stages, self.task_seconds, self.startup_seconds)
+        return replace(self, stages=stages)
+
+    def fitted(self, measured: Mapping[int, float]) -> Recording:
+        """Return the recording with what work took beyond its blocks: the median over numbers of workers."""
+        plain = replace(self, serial_seconds=0.0)
+        beyond = [took - plain.makespan(workers) for workers, took in measured.items()]
+        return replace(self, serial_seconds=max(0.0, float(np.median(beyond))) if beyond else 0.0)
 
 
 @dataclass(frozen=True)
@@ -68,76 +88,91 @@ class Prediction:
     Attributes
     ----------
     workers : int
-    seconds, error : float
-        And its standard error.
+    seconds : float
+    error : float or None
+        Its standard error; None where only one number of workers was measured.
     extrapolated : bool
         Whether so many workers were never measured.
+    stored_rate : float
+        Bytes that all workers store in a second.
     """
 
     workers: int
     seconds: float
-    error: float
+    error: float | None
     extrapolated: bool
+    stored_rate: float = 0.0
 
     def text(self) -> str:
         """Return it in words: ``8 workers: 42 ± 6 min (extrapolated)``."""
         unit, name = (60.0, "min") if self.seconds >= 120 else (1.0, "s")
-        value, error = self.seconds / unit, self.error / unit
+        value, error = self.seconds / unit, (self.error or 0.0) / unit
         digits = 0 if error >= 1 or value >= 100 else 1
-        beyond = " (extrapolated)" if self.extrapolated else ""
+        within = f" ± {error:.{digits}f}" if self.error is not None else ""
+        beyond = ["extrapolated"] if self.extrapolated else []
+        beyond += ["error unknown"] if self.error is None else []
         plural = "s" * (self.workers > 1)
-        return f"{self.workers} worker{plural}: {value:.{digits}f} ± {error:.{digits}f} {name}{beyond}"
+        notes = f" ({', '.join(beyond)})" if beyond else ""
+        return f"{self.workers} worker{plural}: {value:.{digits}f}{within} {name}{notes}"
 
 
-def stage_seconds(blocks: Sequence[float] | Floats, workers: int, task_seconds: float) -> float:
+def stage_seconds(blocks: Sequence[float] | Floats, workers: int, pause: float) -> float:
     """Return how long a stage takes: an event loop over the workers that become free.
 
-    The scheduler is busy `task_seconds` with each block, and the worker waits for it: blocks never start
-    faster than that.
+    A worker pauses before each block, and the scheduler hands out one block after the other, each of which
+    takes it `SCHEDULER_SECONDS`.
     """
     free = [0.0] * min(workers, max(len(blocks), 1))
-    scheduler = 0.0
-    for seconds in blocks:
-        scheduler = max(heapq.heappop(free), scheduler) + task_seconds
-        heapq.heappush(free, scheduler + float(seconds))
+    for number, seconds in enumerate(blocks):
+        begin = max(heapq.heappop(free) + pause, number * SCHEDULER_SECONDS)
+        heapq.heappush(free, begin + float(seconds))
     return max(free)
 
 
-def recorded(
-    blocks: Mapping[str, Sequence[Any]],
-    measured: Mapping[int, float],
-    startup_seconds: float = 0.0,
-) -> Recording:
-    """Return a recording with the cost of the scheduler that makes replays agree with what was measured.
+def recorded(blocks: Mapping[str, Sequence[Any]], startup_seconds: float = 0.0) -> Recording:
+    """Return a recording, not yet fitted to what was measured.
 
     Parameters
     ----------
     blocks : mapping
-        ``total_seconds`` and ``stage`` of each, as in ``comparison.json``.
-    measured : mapping of int to float
-        Seconds of the work by number of workers; at least one.
+        ``total_seconds``, ``stage``, ``started``, ``lane`` and ``bytes`` of each, as in ``comparison.json``.
     startup_seconds : float
         Of the run.
     """
     names = list(dict.fromkeys(blocks["stage"]))
     seconds = np.asarray(blocks["total_seconds"], np.float64)
     stages = tuple(seconds[[i for i, stage in enumerate(blocks["stage"]) if stage == name]] for name in names)
-    plain = Recording(stages, 0.0, startup_seconds)
-    if not measured or not plain.blocks:
-        return Recording(stages, 0.001, startup_seconds)
-    # What the measured runs took beyond their blocks, for each block: median over the numbers of workers.
-    beyond = [(took - plain.makespan(workers)) * workers / plain.blocks for workers, took in measured.items()]
-    return Recording(stages, max(0.0, float(np.median(beyond))), startup_seconds)
+    return Recording(stages, _pause(blocks), 0.0, startup_seconds, int(sum(blocks["bytes"])))
 
 
-def relative_error(recording: Recording, measured: Mapping[int, float]) -> float:
-    """Return the root mean square of (replayed / measured - 1): how far replays are off."""
-    off = [recording.makespan(workers) / took - 1.0 for workers, took in measured.items()]
-    return math.sqrt(sum(one * one for one in off) / len(off)) if off else 0.0
+def _pause(blocks: Mapping[str, Sequence[Any]]) -> float:
+    """Return the median pause of a lane between two blocks of a stage."""
+    columns = (blocks[name] for name in ("stage", "lane", "started", "total_seconds"))
+    inside = sorted(zip(*columns, strict=True))
+    pauses = [
+        max(0.0, later[2] - (earlier[2] + earlier[3]))
+        for earlier, later in itertools.pairwise(inside)
+        if earlier[:2] == later[:2]
+    ]
+    return float(np.median(pauses)) if pauses else PAUSE_SECONDS
+
+
+def relative_error(recording: Recording, measured: Mapping[int, float]) -> float | None:
+    """Return how far replays are off: root mean square of (replayed / measured - 1).
+
+    Each number of workers is left out in turn, and replayed with what the others tell. None for one alone.
+    """
+    if len(measured) < 2:
+        return None
+    off = []
+    for workers, took in measured.items():
+        others = {n: seconds for n, seconds in measured.items() if n != workers}
+        off.append(recording.fitted(others).makespan(workers) / took - 1.0)
+    return math.sqrt(sum(one * one for one in off) / len(off))
 
 
 def predict(
-    recording: Recording, workers: Sequence[int], measured: Mapping[int, float] | None = None, seed: int = 0
+    recording: Recording, workers: Sequence[int], measured: Mapping[int, float], seed: int = 0
 ) -> list[Prediction]:
     """Predict how long the run would take on other numbers of workers.
 
@@ -145,20 +180,21 @@ def predict(
     ----------
     recording : Recording
     workers : sequence of int
-    measured : mapping of int to float, optional
-        What was measured, by number of workers: gives the error of the model.
+    measured : mapping of int to float
+        Seconds that the work took, by number of workers: fits the model, and gives its error.
     seed : int
         Of the drawing of blocks.
     """
-    known = measured or {}
-    model, rng = relative_error(recording, known), np.random.default_rng(seed)
-    drawn = [recording.drawn(rng) for _ in range(DRAWS)]
+    model, fitted = relative_error(recording, measured), recording.fitted(measured)
+    rng = np.random.default_rng(seed)
+    drawn = [fitted.drawn(rng) for _ in range(DRAWS)]
     found = []
     for n in workers:
-        seconds = recording.makespan(n)
+        seconds = fitted.makespan(n)
         scatter = float(np.std([one.makespan(n) for one in drawn]))
-        error = math.hypot(scatter, model * seconds)
-        found.append(Prediction(n, seconds + recording.startup_seconds, error, n not in known))
+        error = None if model is None else math.hypot(scatter, model * seconds)
+        rate = recording.stored_bytes / max(seconds, 1e-9)
+        found.append(Prediction(n, seconds + recording.startup_seconds, error, n not in measured, rate))
     return found
 
 
@@ -170,6 +206,9 @@ def worth_it(predictions: Sequence[Prediction]) -> list[str]:
         if number:
             saved = predictions[number - 1].seconds - one.seconds
             amount = f"{saved / 60:.0f} min" if saved >= 120 else f"{saved:.1f} s"
-            text += f", saves {amount} more" if saved > one.error else ", saves nothing that can be told"
+            least = one.error or 0.0
+            text += f", saves {amount} more" if saved > least else ", saves nothing that can be told"
+        if one.extrapolated and one.stored_rate > NOTABLE_RATE:
+            text += f"; its blocks store {one.stored_rate / 1e6:.0f} MB/s"
         said.append(text)
     return said

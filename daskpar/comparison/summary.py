@@ -51,9 +51,8 @@ def predictions(described: Mapping[str, Any], timings: Sequence[Timing], cores: 
         return []
     measured = {n: seconds for n, seconds in _medians(dask, "dask").items() if n <= cores}
     startup = float(np.median([(one.seconds or {}).get("startup", 0.0) for one in dask]))
-    recording = recorded(blocks, measured, startup)
     wanted = sorted({*measured, *MORE_WORKERS})
-    found = predict(recording, wanted, measured)
+    found = predict(recorded(blocks, startup), wanted, measured)
     return [{**vars(one), "text": text} for one, text in zip(found, worth_it(found), strict=True)]
 
 

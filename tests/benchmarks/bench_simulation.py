@@ -17,6 +17,7 @@ import numpy as np
 
 import daskpar
 from daskpar.comparison.ratios import times
+from daskpar.comparison.simulation import predict, recorded
 
 HERE = Path(__file__).resolve().parent
 
@@ -30,29 +31,51 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--repeats", type=int, default=1)
     chosen = parser.parse_args()
-    sys.path.insert(0, str(HERE))
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    print(said(asleep(chosen.workers, chosen.blocks, chosen.seconds, chosen.repeats)))
+
+
+def asleep(workers, blocks, seconds, repeats=1):
+    """Return seconds of work measured on so many workers and predicted from one and two, and the error."""
+    variables = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     recipe = {
         "name": "sleepers",
         "analysis": "map",
-        "inputs": {"grid": {"item": list(range(chosen.blocks)), "seconds": [chosen.seconds]}},
+        "inputs": {"grid": {"number": list(range(blocks)), "seconds": [seconds]}},
         "options": {"function": "bare_kernels:waiting", "items_per_block": 1},
     }
-    counts = [1, 2, chosen.workers]
-    with tempfile.TemporaryDirectory() as runs:
-        found = daskpar.compare(
-            recipe, ["dask"], counts, chosen.repeats, runs=runs, allow_code=True, say=print
-        )
-        startup = {one["workers"]: one["startup"] for one in found.data["phases"]}
-        predicted = {one["workers"]: one for one in found.data["predictions"]}
-        for n in counts:
-            took = float(np.median(list(times(found.timings, "dask", n).values())))
-            print(f"{n} workers: work {took:.2f} s, start-up {startup[n]:.2f} s", end="")
-            if n in predicted:
-                # A prediction holds the start-up of the measured runs, which is that of one or two workers.
-                known = predicted[n]["seconds"] - float(np.median([startup[1], startup[2]]))
-                print(f"; predicted {known:.2f} ± {predicted[n]['error']:.2f} s: {known / took:.3f}", end="")
-            print()
+    before = os.environ.get("PYTHONPATH")
+    sys.path.insert(0, str(HERE))
+    os.environ["PYTHONPATH"] = variables
+    try:
+        with tempfile.TemporaryDirectory() as runs:
+            found = daskpar.compare(
+                recipe, ["dask"], [1, 2, workers], repeats, runs=runs, allow_code=True, say=print
+            )
+            timings = found.timings  # read while they are there
+    finally:
+        sys.path.remove(str(HERE))
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+    took = {n: float(np.median(list(times(timings, "dask", n).values()))) for n in (1, 2, workers)}
+    known = {n: took[n] for n in (1, 2)}
+    startup = {one["workers"]: one["startup"] for one in found.data["phases"]}
+    (far,) = predict(recorded(found.data["blocks"]), [workers], known)
+    return {
+        "workers": workers, "blocks": blocks, "seconds": seconds, "known": known, "took": took[workers],
+        "predicted": far.seconds, "error": far.error, "startup": startup[workers],
+    }  # fmt: skip
+
+
+def said(found):
+    """Return it as a line."""
+    known = ", ".join(f"{took:.2f} s on {n}" for n, took in found["known"].items())
+    return (
+        f"{found['blocks']} blocks that sleep {found['seconds']} s: {known}; on {found['workers']} workers "
+        f"{found['took']:.2f} s, predicted {found['predicted']:.2f} ± {found['error']:.2f} s "
+        f"({found['predicted'] / found['took']:.3f}), start-up {found['startup']:.1f} s"
+    )
 
 
 if __name__ == "__main__":

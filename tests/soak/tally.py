@@ -194,6 +194,17 @@ ROWS = {
             + ", ".join(f"{line['ratio']:.2f} ({line['case']})" for line in tries if not line["fault"])
         ),
     ),
+    "sleepers": (
+        1,
+        "run whose blocks sleep, on 64 workers, predicted from one and two workers",
+        lambda tries: (
+            "; ".join(
+                f"{line['took']:.2f} s, predicted {line['predicted']:.2f} ± {line['error']:.2f} s"
+                for line in tries
+                if not line["fault"]
+            )
+        ),
+    ),
     "fuzz": (
         60,
         "images, catalogs and recipes with random bytes changed, in 10 s",
