@@ -51,7 +51,7 @@ def asleep(workers, blocks, seconds, repeats=1):
             found = daskpar.compare(
                 recipe, ["dask"], [1, 2, workers], repeats, runs=runs, allow_code=True, say=print
             )
-            timings = found.timings  # read while they are there
+            timings, data = found.timings, found.data  # read while they are there
     finally:
         sys.path.remove(str(HERE))
         if before is None:
@@ -60,8 +60,8 @@ def asleep(workers, blocks, seconds, repeats=1):
             os.environ["PYTHONPATH"] = before
     took = {n: float(np.median(list(times(timings, "dask", n).values()))) for n in (1, 2, workers)}
     known = {n: took[n] for n in (1, 2)}
-    startup = {one["workers"]: one["startup"] for one in found.data["phases"]}
-    (far,) = predict(recorded(found.data["blocks"]), [workers], known)
+    startup = {one["workers"]: one["startup"] for one in data["phases"]}
+    (far,) = predict(recorded(data["blocks"]), [workers], known)
     return {
         "workers": workers, "blocks": blocks, "seconds": seconds, "known": known, "took": took[workers],
         "predicted": far.seconds, "error": far.error, "startup": startup[workers],
