@@ -1,4 +1,4 @@
-"""Files that are no images, or no good ones, each with what the message about it must say."""
+"""Files that are no images or catalogs, or no good ones, each with what the message about it must say."""
 
 import gzip
 import os
@@ -8,6 +8,15 @@ from astropy.io import fits
 from fits_maker import EMPTY_PRIMARY, PIXELS, card, extension, header, padded, primary, write
 
 BAD = "bad.fits"
+
+#: recipes of such files, ``.format(name)``
+IMAGES = "name: bad\nanalysis: image_stats\ninputs: {{files: {}}}\noutputs: [combined.fits]\n"
+CATALOGS = """name: bad
+analysis: pair_counts
+inputs: {{files: {}, columns: {{ra: ra, dec: dec, weight: w}}}}
+options: {{metric: theta, edges: [0.1, 1, 2], estimator: null}}
+outputs: [pairs.ecsv]
+"""
 
 
 def cards(**changes):
@@ -195,7 +204,7 @@ SCAN = {
     "gzip flipped": (zipped(flipped), "gzip stream is damaged|no FITS value|not a FITS file|missing|header"),
     "gzip bomb": (bomb, "would inflate to 400 MB; decompress it yourself"),
     "tiles cut off": (tiled(lambda data: data[:9000]), "the data are cut off"),
-    "tiles of no size": (tiled(replaced(("ZNAXIS1", 100), ("ZNAXIS1", -1))), "damaged tiles"),
+    "tiles of no size": (tiled(replaced(("ZNAXIS1", 100), ("ZNAXIS1", -1))), "ZNAXIS1 = -1"),
     "absurd tiles": (tiled(replaced(("ZNAXIS1", 100), ("ZNAXIS1", 10**9))), "would inflate to"),
 }
 
@@ -210,4 +219,105 @@ READ = {
         tiled(lambda data: data[:8640] + b"\xff" * (len(data) - 8640)),
         "cannot be decompressed",
     ),
+}
+
+
+def sky(rows=20, **changed):
+    """A table of points on the sky; a change is ``(rows, value)``, or None for no such column."""
+    columns = {"ra": np.linspace(0, 359, rows), "dec": np.linspace(-90, 90, rows), "w": np.ones(rows)}
+    for name, change in changed.items():
+        if change is None:
+            del columns[name]
+        else:
+            columns[name][list(change[0])] = change[1]
+    return columns
+
+
+def as_fits(columns, path):
+    fits.BinTableHDU.from_columns(
+        [fits.Column(name, "D", array=values) for name, values in columns.items()]
+    ).writeto(path)
+
+
+def as_parquet(columns, path):
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+
+
+def as_hdf5(columns, path):
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for name, values in columns.items():
+            file[name] = values
+
+
+def as_npy(columns, path):
+    np.save(path, np.rec.fromarrays(list(columns.values()), names=list(columns)))
+
+
+def as_csv(columns, path):
+    rows = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+    path.write_text("\n".join(rows) + "\n")
+
+
+WRITERS = {".fits": as_fits, ".parquet": as_parquet, ".h5": as_hdf5, ".npy": as_npy, ".csv": as_csv}
+
+
+def catalog(columns, change=bytes):
+    """Write a table in the format that the name asks for, after a change of its bytes."""
+
+    def make(path):
+        WRITERS[path.suffix](columns, path)
+        path.write_bytes(change(path.read_bytes()))
+
+    return make
+
+
+def half(data):
+    return data[: len(data) // 2]
+
+
+def overwritten(data):
+    """Return data with a part changed that holds rows, not what the file says of itself."""
+    return data[:64] + b"\xff" * 2000 + data[2064:]
+
+
+ODD = range(1, 20, 2)
+FIVE = "row 1: {0}, row 3: {0}, row 5: {0}, row 7: {0}, row 9: {0}, and 5 more"
+LONG = sky(2000)  # rows enough to be cut or overwritten
+
+#: name: (file, how to write it, what the scan must say); columns are ra, dec and the weight w
+CATALOG_SCAN = {
+    "no rows": ("bad.csv", raw(b"ra,dec,w\n"), "no rows"),
+    "no rows, fits": ("bad.fits", catalog(sky(0)), "no rows"),
+    "no rows, parquet": ("bad.parquet", catalog(sky(0)), "no rows"),
+    "no column dec": ("bad.fits", catalog(sky(dec=None)), r"bad\.fits\[1\] columns: .*'dec'"),
+    "no column w": ("bad.parquet", catalog(sky(w=None)), r"bad\.parquet columns: .*'w'"),
+    "no column ra": ("bad.csv", catalog(sky(ra=None)), r"bad\.csv columns: .*'ra'"),
+    "unequal lengths": ("bad.h5", catalog({**sky(), "w": np.ones(7)}), "different lengths: .*20.*7"),
+    "catalog empty": ("bad.parquet", raw(b""), "the file is empty"),
+    "catalog is a fifo": ("bad.csv", fifo, "a named pipe, not a file"),
+    "catalog is an image": ("bad.fits", lambda path: write(path), "no HDU holds a binary table.*0 image"),
+    "parquet is garbage": ("bad.parquet", raw(GARBAGE), "no Parquet file"),
+    "parquet cut": ("bad.parquet", catalog(LONG, half), "no Parquet file"),
+    "hdf5 is garbage": ("bad.h5", raw(GARBAGE), "no HDF5 file"),
+    "hdf5 cut": ("bad.h5", catalog(LONG, half), "no HDF5 file"),
+    "fits table cut": ("bad.fits", catalog(LONG, half), r"bad\.fits\[1\]: .*cut off"),
+    "npy cut": ("bad.npy", catalog(LONG, half), r"bad\.npy"),
+}
+
+#: the same, for what only reading the rows can find
+CATALOG_READ = {
+    "ra outside": ("bad.fits", catalog(sky(ra=(ODD, 361.0))), "ra is outside.*" + FIVE.format(361)),
+    "dec outside": ("bad.parquet", catalog(sky(dec=(ODD, -91.0))), "dec is outside.*" + FIVE.format(-91)),
+    "ra NaN": ("bad.h5", catalog(sky(ra=(ODD, np.nan))), "ra is not finite in " + FIVE.format("nan")),
+    "dec infinite": ("bad.npy", catalog(sky(dec=([7], np.inf))), "dec is not finite in row 7: inf"),
+    "weight negative": ("bad.fits", catalog(sky(w=(ODD, -0.5))), "weight is below 0 in " + FIVE.format(-0.5)),
+    "weight NaN": ("bad.parquet", catalog(sky(w=([3], np.nan))), "weight is not finite in row 3"),
+    "no number": ("bad.csv", raw(b"ra,dec,w\n1,2,1\n1,two,1\n"), r"bad\.csv\[near line 2\].*'two'"),
+    "no value": ("bad.csv", raw(b"ra,dec,w\n1,2,1\n1,,1\n"), r"bad\.csv dec: dec has no value in line 3"),
+    "parquet overwritten": ("bad.parquet", catalog(LONG, overwritten), r"bad\.parquet"),
 }

@@ -40,7 +40,12 @@ BAD = {
     "directive": (b"%YAML 1.1\n---\nname: a\n", "1:1", "directives"),
     "deep flow": ("options: " + "[" * 400 + "]" * 400 + "\n", "5:", "nested more than"),
     "deep block": ("".join("  " * i + "a:\n" for i in range(60)), "", "nested more than"),
-    "many entries": ("outputs: [" + "a, " * 30_000 + "]\n", "5:", "more than 20000 entries"),
+    "many entries": (
+        "options:\n" + "".join(f" a{i}: 1\n" for i in range(6_001)),
+        "6000:2",
+        "more than 12000 entries",
+    ),
+    "many commas": ("outputs: [" + "a, " * 30_000 + "]\n", "1:1", "more than 12000 commas"),
     "many lines": ("# x\n" * 30_000, "20001:1", "more than 20000 lines"),
     "open bracket": ("outputs: [a.fits\n", "5:10", "bracket"),
     "open quote": ("outputs: ['a.fits]\n", "5:11", "not closed"),
@@ -127,3 +132,20 @@ BAD = {
         "did you mean 'files'?",
     ),
 }
+
+# What is said where the analysis has other options than that of the unit tests: place and words.
+SHIPPED = {
+    "output suffix": ("5:11 outputs[0]", "'a.txt' has no known suffix"),
+    "option yes": ("5:30 options.combine.weights", "'yes' is not known"),
+    "option of a validator": ("5:11 options.edges", "unknown key 'edges'"),
+    "option in a list": ("5:11 options.edges", "unknown key 'edges'"),
+    "too few": ("5:11 options.edges", "unknown key 'edges'"),
+    "two sources": ("3:9 inputs", "needs files, or synthetic frames"),
+}
+
+
+def written(path, name):
+    """Write a bad recipe; return place and words of what the command line says about it."""
+    text, *told = BAD[name]
+    path.write_bytes(text if isinstance(text, bytes) else (GOOD + text).encode())
+    return SHIPPED.get(name, told)

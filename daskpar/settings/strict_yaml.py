@@ -33,7 +33,7 @@ from daskpar.settings.yaml_scalars import plain_value
 # bounds keep the refusal of any file below a second.
 MAX_LINES = 20_000
 MAX_WORDS = 60_000
-MAX_NODES = 20_000
+MAX_NODES = 12_000  # a list of ten thousand files
 MAX_DEPTH = 24
 MAX_KEY = 200
 MAX_FAULTS = 50
@@ -92,6 +92,9 @@ def _text_faults(text: str) -> Iterator[RawFault]:
         return
     if len(text.split()) > MAX_WORDS:
         yield (1, 1), f"has more than {MAX_WORDS} words", "use patterns such as data/*.fits"
+        return
+    if text.count(",") > MAX_NODES:
+        yield (1, 1), f"has more than {MAX_NODES} commas", "use patterns such as data/*.fits"
         return
     for match in _FORBIDDEN.finditer(text):
         what = f"holds the control character {match[0]!a}"

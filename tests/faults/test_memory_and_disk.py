@@ -9,6 +9,7 @@ import sys
 import pytest
 import yaml
 from conftest import environment
+from processes import AS_USER
 
 from daskpar import ledger
 
@@ -164,10 +165,6 @@ def test_a_full_output_disk_keeps_the_old_output(write, cli, runs, small_disk):
     done = cli("resume", "last", "--json")
     assert done.code == 0, done.stderr
     assert len(stored(runs)) == begun
-
-
-# Before a command, so that it has no more rights than a user even where root runs it.
-AS_USER = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if os.geteuid() == 0 else []
 
 
 @pytest.mark.parametrize("change", ["os.rmdir({0!r}); open({0!r}, 'w').close()", "os.chmod({0!r}, 0o555)"])

@@ -145,8 +145,8 @@ ROWS = {
         ),
     ),
     "bad_files": (
-        80,
-        "bad input files, `daskpar run`",
+        106,
+        "bad input files, images and catalogs, `daskpar run`",
         lambda tries: f"{good(tries)} refused with code 3 and the file's name; {slowest(tries)}",
     ),
     "bad_recipes": (

@@ -57,7 +57,7 @@ CALLS = {
 def test_bad_files_are_refused_by_the_scan(tmp_path, name):
     make, what = SCAN[name]
     make(tmp_path / BAD)
-    with pytest.raises(InputError, match=what if what != "damaged tiles" else "ZNAXIS1 = -1") as error:
+    with pytest.raises(InputError, match=what) as error:
         images.scan_images(BAD, root=tmp_path)
     assert error.value.exit_code == 3
     assert [fault.path for fault in error.value.faults] == [str(tmp_path / BAD)]
