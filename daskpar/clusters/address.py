@@ -30,7 +30,7 @@ def open_address(profile: AddressProfile, place: Place) -> Iterator[Client]:
         except (OSError, TimeoutError, ValueError) as error:
             raise ClusterError(
                 f"{profile.address} cannot be reached with these keys: {error}",
-                "check that it runs and trusts the certificate",
+                "check that it runs and trusts the certificate, and that this has not expired",
                 key="address",
             ) from error
     with client:

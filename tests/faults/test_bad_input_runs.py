@@ -277,12 +277,11 @@ def digests(folder):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("verb", ["run", "submit"])
-def test_output_that_exists_is_kept_unless_told(tmp_path, cli, verb):
+def test_output_that_exists_is_kept_unless_told(tmp_path, cli):
     (tmp_path / "site.yaml").write_text(SITE)
     recipe = "name: pi\nanalysis: monte_carlo\noptions: {n_samples: 1000}\noutputs: [pi.nc, pi.ecsv]\n"
     (tmp_path / "r.yaml").write_text(recipe)
-    command = [verb, "r.yaml", "-p", "site.yaml", "--output", "out"]
+    command = ["run", "r.yaml", "-p", "site.yaml", "--output", "out"]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "pi.ecsv").write_text("by hand")
     before = digests(tmp_path / "out")

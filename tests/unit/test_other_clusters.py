@@ -1,5 +1,6 @@
 """Clusters of any class, and schedulers that others run: the same bits, over TLS, strangers refused."""
 
+import datetime
 import socket
 import subprocess
 import sys
@@ -7,13 +8,17 @@ import time
 
 import psutil
 import pytest
-from distributed import LocalCluster
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from distributed import Client, LocalCluster
+from distributed.comm import CommClosedError
 from processes import environment, listening, ours
 
 import daskpar
 from daskpar.clusters.keys import PARTS, security_of
 from daskpar.errors import ClusterError, ProfileError
-from daskpar.profile import AddressProfile, ClassProfile
+from daskpar.profile import AddressProfile, ClassProfile, KeyFiles
 
 RECIPE = {
     "name": "mapped", "analysis": "map",
@@ -137,18 +142,80 @@ def test_a_running_scheduler(running, runs, expected):
     assert len(cluster.scheduler_info["workers"]) == 2
 
 
+def refused(profile):
+    """Hold that a scheduler refuses us in 3 s, and that it is no silence that we tire of."""
+    begun = time.monotonic()
+    with (
+        pytest.raises(ClusterError, match=r"cannot be reached with these keys.*has not expired") as caught,
+        daskpar.open_client(profile),
+    ):
+        pass
+    assert time.monotonic() - begun < 3
+    assert "imed out" not in str(caught.value)
+
+
 def test_a_foreign_key_is_refused_soon(running, runs, tmp_path):
     _, profile = running
     security_of("temporary", tmp_path / "foreign")
     keys = {part: str(tmp_path / "foreign" / f"{part}.pem") for part in PARTS}
-    stranger = AddressProfile(address=profile.address, security=keys)
+    refused(AddressProfile(address=profile.address, security=keys))
+
+
+def test_a_client_without_tls_is_refused_soon(running):
+    cluster, _ = running
     begun = time.monotonic()
-    with (
-        pytest.raises(ClusterError, match="cannot be reached with these keys"),
-        daskpar.open_client(stranger),
-    ):
-        pass
-    assert time.monotonic() - begun < 10
+    with pytest.raises(CommClosedError):
+        Client(cluster.scheduler_address.replace("tls:", "tcp:"), timeout="60s")
+    assert time.monotonic() - begun < 3
+
+
+def make_keys(folder, days):
+    """Write an authority and, by name, its certificates that end in so many days; return their key files."""
+    folder.mkdir()
+    now = datetime.datetime.now(datetime.UTC)
+
+    def write(name, key, until, signer, authority):
+        subject, issuer = (
+            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, one)]) for one in (name, "authority")
+        )
+        certificate = (
+            x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=9))
+            .not_valid_after(now + datetime.timedelta(days=until))
+            .add_extension(x509.BasicConstraints(authority, None), critical=True)
+            .sign(signer, hashes.SHA256())
+        )
+        (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    signer = rsa.generate_private_key(65537, 2048)
+    write("authority", signer, 9, signer, True)
+    for name, until in days.items():
+        key = rsa.generate_private_key(65537, 2048)
+        write(name, key, until, signer, False)
+        plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        (folder / f"{name}.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *plain))
+    return {
+        name: {
+            "ca_file": str(folder / "authority.pem"),
+            "cert": str(folder / f"{name}.pem"),
+            "key": str(folder / f"{name}.key"),
+        }
+        for name in days
+    }
+
+
+def test_a_stale_certificate_is_refused_soon(tmp_path):
+    """Of the same authority, so that nothing but its date is wrong."""
+    keys = make_keys(tmp_path / "keys", {"valid": 9, "stale": -1})
+    security = security_of(KeyFiles(**keys["valid"]), tmp_path)
+    with LocalCluster(
+        n_workers=1, processes=False, protocol="tls://", host="127.0.0.1", dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0", security=security, silence_logs=50,
+    ) as cluster:  # fmt: skip
+        address = cluster.scheduler_address
+        refused(AddressProfile(address=address, security=keys["stale"]))
+        with daskpar.open_client(AddressProfile(address=address, security=keys["valid"])) as client:
+            assert client.submit(sum, [1, 2]).result() == 3
 
 
 def test_nobody_there(tmp_path, runs):
