@@ -6,6 +6,7 @@ import stat
 import subprocess
 
 import pytest
+from hostile_profiles import BASE, HOSTILE, PLAIN, TEXT_KEYS, placed
 
 from daskpar.clusters import interfaces, slurm_commands
 from daskpar.clusters.job_script import clock, megabytes
@@ -13,7 +14,7 @@ from daskpar.clusters.keys import remove_keys, security_of
 from daskpar.clusters.worker_jobs import driver_script, mpi_command, mpi_script, worker_script
 from daskpar.errors import ClusterError, ProfileError
 from daskpar.launching import job_script, scripts
-from daskpar.profile import MpiProfile, SlurmProfile
+from daskpar.profile import KINDS, MpiProfile, SlurmProfile
 from daskpar.settings.profile_lookup import load_profile
 from daskpar.submission import submit
 
@@ -82,36 +83,36 @@ def test_an_mpi_job_has_two_more_ranks():
     assert "--ntasks=32" in directives(mpi_script(profile, "m13", command))
 
 
-TEXTS = [
-    "a;b",
-    "a\nb",
-    "$(touch x)",
-    "`x`",
-    "a b\n#SBATCH -p other",
-    "a'b",
-    'a"b',
-    "a|b",
-    "a&b",
-    "a>b",
-]
-TEXT_KEYS = [
-    "partition", "account", "qos", "constraint", "reservation", "exclude", "licenses", "mail", "interface",
-    "scheduler_interface", "scratch", "python", "walltime", "memory", "memory_per_cpu",
-]  # fmt: skip
-LIST_KEYS = ["extra_directives", "prologue"]
-
-
-@pytest.mark.parametrize("key", [*TEXT_KEYS, *LIST_KEYS])
-@pytest.mark.parametrize("text", TEXTS)
-def test_no_value_becomes_code(tmp_path, monkeypatch, recording_sbatch, key, text):
-    value = [text] if key in LIST_KEYS else text
-    (tmp_path / "site.yaml").write_text(json.dumps({**PROFILE, key: value}))
+@pytest.mark.parametrize(("kind", "path"), TEXT_KEYS, ids=str)
+def test_no_value_becomes_code(tmp_path, monkeypatch, recording_sbatch, kind, path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ProfileError) as caught:
-        submit(RECIPE, tmp_path / "site.yaml", runs=tmp_path / "runs")
-    assert key in str(caught.value)
+    for text in HOSTILE:
+        if path[0] == "options" and text in PLAIN:
+            continue
+        (tmp_path / "site.yaml").write_text(json.dumps(placed(BASE[kind], path, text)))
+        with pytest.raises(ProfileError) as caught:
+            submit(RECIPE, tmp_path / "site.yaml", runs=tmp_path / "runs")
+        assert str(path[0]) in str(caught.value), text
     assert not recording_sbatch.exists()
-    assert not (tmp_path / "runs").exists()
+    assert sorted(os.listdir(tmp_path)) == ["bin", "site.yaml"]
+
+
+@pytest.mark.parametrize("kind", ["slurm", "mpi"])
+def test_the_name_of_a_folder_is_only_a_name(tmp_path, monkeypatch, recording_sbatch, kind):
+    """What no grammar restrains, where runs are, reaches the command of a job as it is."""
+    monkeypatch.chdir(tmp_path)
+    noted = tmp_path / "noted"
+    python = tmp_path / "bin" / ("python" if kind == "slurm" else "mpiexec")
+    python.write_text(f'#!/bin/sh\nprintf "%s\\0" "$@" >{noted}\n')
+    python.chmod(0o755)
+    site = {**BASE[kind], "interface": "lo", "workers": 2, "python": str(python)}
+    for number, text in enumerate(HOSTILE):
+        run = submit(RECIPE, load_profile(KINDS[kind](**site)), runs=tmp_path / f"{number}{text}")
+        words, _, script = recording_sbatch.read_bytes().decode().partition("#!/bin/bash\n")
+        assert f"--output={str(run.directory.logs).replace('%', '%%')}/driver.log\n" in words
+        subprocess.run(["bash", "-c", script], check=True, capture_output=True)
+        assert str(run.directory.path) in noted.read_bytes().decode().split("\0"), text
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def recording_sbatch(tmp_path, monkeypatch):
     record = tmp_path / "recorded"
     folder = tmp_path / "bin"
     folder.mkdir()
-    text = f'#!/bin/sh\nfor word in "$@"; do echo "$word"; done >{record}\ncat >>{record}\necho 123\n'
+    text = f'#!/bin/sh\nprintf "%s\\n" "$@" >{record}\ncat >>{record}\necho 123\n'
     (folder / "sbatch").write_text(text)
     (folder / "sinfo").write_text("#!/bin/sh\necho 'main*|1-00:00:00'\n")
     (folder / "squeue").write_text("#!/bin/sh\necho '123|PENDING|Priority'\n")
