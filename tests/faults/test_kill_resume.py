@@ -5,10 +5,12 @@ What ran is counted from a file that the functions themselves append to, in the 
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import environment
@@ -314,19 +316,46 @@ def test_a_changed_input_is_refused(tmp_path, cli, start, runs, count):
     assert "changed" in refused.stderr
 
 
+def flip(record):
+    """Change one bit of a record."""
+    with open(record.path, "r+b") as file:
+        file.seek(record.offset + record.length - 1)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([last[0] ^ 1]))
+
+
+def shorten(record):
+    """Take away the second half of a record; others may follow."""
+    data = Path(record.path).read_bytes()
+    half, end = record.offset + record.length // 2, record.offset + record.length
+    Path(record.path).write_bytes(data[:half] + data[end:])
+
+
 def test_a_damaged_record_is_computed_again_and_reported(case, calm, cli, start, runs):
+    check_damage(case, calm, cli, start, runs, flip)
+    assert "damaged" in cli("logs").stdout
+
+
+@pytest.mark.parametrize("tail", [False, True], ids=["record", "tail"])
+def test_a_record_that_was_cut_is_computed_again(mapped, calm, cli, start, runs, tail):
+    check_damage(mapped, calm, cli, start, runs, shorten, tail)
+    # A tail may be what a crash tore: nothing is wrong with a block that was never stored.
+    assert ("damaged" in cli("logs").stdout) != tail
+
+
+def check_damage(case, calm, cli, start, runs, damage, tail=False):
+    """Damage a stored record of a killed run, the last or not; hold that what still verifies is used."""
     expected = calm(case)
     interrupted(case, start, runs)
     records = sorted(ledger.scan(the_run(runs) / "ledger")[0].values(), key=lambda r: (r.path, r.offset))
     before = sum(case.begun().values())
-    with open(records[0].path, "r+b") as file:
-        file.seek(records[0].offset + records[0].length - 1)
-        last = file.read(1)
-        file.seek(-1, os.SEEK_CUR)
-        file.write(bytes([last[0] ^ 1]))
+    followed = [one.path == other.path for one, other in itertools.pairwise(records)]
+    damage(records[-1 if tail else followed.index(True)])
+    good = len(stored_keys(runs))
+    assert len(records) - 2 <= good < len(records)  # one that was cut may hide the beginning of the next
     assert resumed(cli)["result_hash"] == expected["result_hash"]
-    assert sum(case.begun().values()) == before + BLOCKS - (len(records) - 1)
-    assert "damaged" in cli("logs").stdout
+    assert sum(case.begun().values()) == before + BLOCKS - good
 
 
 def test_a_damaged_record_of_a_run_is_written_again(mapped, calm, cli, start, runs):
