@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import math
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from astropy.io import fits
@@ -119,17 +121,43 @@ def carlo(key, value):
     return Case(lambda folder: None, recipe, (rf"^error: r\.yaml:\d+:\d+ options\.{key}: ",), 2, 1)
 
 
-def code(text, *says, analysis="map", **options):
+# What a task of it needs cannot go to another process.
+LOCKED = """
+import threading
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from daskpar.analysis import Analysis
+
+
+def build(files, options):
+    lock = threading.Lock()
+
+    def chunk(block_id):
+        with lock:
+            return np.full((1, 4), block_id[0])
+
+    image = da.map_blocks(chunk, chunks=((1,) * 4, (4,)), dtype=float, meta=np.empty((0, 0)))
+    return xr.Dataset({"image": (("y", "x"), image)})
+
+
+ANALYSIS = Analysis(build=build)
+"""
+
+
+def code(text, *says, analysis="map", late=False, **options):
     """A recipe that names code of the user's."""
     recipe = {
-        "name": "bad", "analysis": analysis, "inputs": {"grid": {"x": [1]}} if analysis == "map" else {},
-        "options": options,
+        "name": "bad", "analysis": analysis, "options": options,
+        "inputs": {"grid": {"x": [1]}} if analysis == "map" else {"files": "mine.py"},
     }  # fmt: skip
 
     def make(folder):
         (folder / "mine.py").write_text(text)
 
-    return Case(make, recipe, says, 2, more=("--allow-code",))
+    return Case(make, recipe, says, 2, seconds=60 if late else 5, late=late, more=("--allow-code",))
 
 
 def unreadable(folder):
@@ -181,6 +209,10 @@ CASES = {
     "30 signature of build": code(
         "from daskpar.analysis import Analysis\nANALYSIS = Analysis(build=lambda: None)\n",
         r"'mine:ANALYSIS' is called with 2", analysis="mine:ANALYSIS",
+    ),
+    "30 not picklable": code(
+        LOCKED, "block 'image 0 0' cannot be sent to a worker", "open files, locks and clients inside",
+        analysis="mine:ANALYSIS", late=True,
     ),
     "31 unsorted": edges([3, 1], "finite and strictly increasing"),
     "31 equal": edges([1, 1], "finite and strictly increasing"),
@@ -308,6 +340,45 @@ def test_a_catalog_of_one_row_has_no_pairs(tmp_path, begin):
     assert ended.code == 0, ended.stderr
     (path,) = tmp_path.glob("runs/*/results/pairs.ecsv")
     assert Table.read(path)["npairs"].tolist() == [0, 0]
+
+
+def in_a_box():
+    """Points of a grid, some twice, others on both of the sides of a periodic box that are one."""
+    grid = np.stack(np.meshgrid(*[np.arange(0, 9, 2)] * 3), -1).reshape(-1, 3)
+    points = np.concatenate([grid, grid[::10]])
+    apart = np.abs(points[:, None] - points)
+    squares = (np.minimum(apart, 8 - apart) ** 2).sum(-1)
+    return points, squares, [0, 1, 6.25, 15.21], {"metric": "r", "edges": [0, 1, 2.5, 3.9], "boxsize": 8}
+
+
+def on_the_sky():
+    """Points at both poles, which have any right ascension, at 0 and 360 degrees, and some twice."""
+    sky = np.stack(np.meshgrid([0, 0.25, 120, 359.75, 360], [-90, -89.75, 0, 0.25, 90]), -1).reshape(-1, 2)
+    ra, dec = np.deg2rad(np.concatenate([sky, sky[::3]])).T
+    place = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], -1)
+    squares = ((place[:, None] - place) ** 2).sum(-1)
+    edges = [0, 0.1, 0.3, 2]
+    return np.rad2deg(np.stack([ra, dec], -1)), squares, (2 * np.sin(np.deg2rad(edges) / 2)) ** 2, {
+        "metric": "theta", "edges": edges,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("points_of", [in_a_box, on_the_sky])
+def test_pairs_of_points_in_odd_places_equal_brute_force(tmp_path, begin, points_of):
+    points, squares, bounds, options = points_of()
+    np.fill_diagonal(squares, -1)
+    names = ["x", "y", "z"] if points.shape[1] == 3 else ["ra", "dec"]
+    columns = dict(zip(names, points.T.astype(float), strict=True))
+    recipe = {
+        "name": "odd", "analysis": "pair_counts", "inputs": {"files": "odd.npy"},
+        "options": {"estimator": None, **options}, "outputs": ["pairs.ecsv"],
+    }  # fmt: skip
+    ended = begin(Case(lambda folder: catalog(columns)(folder / "odd.npy"), recipe, (), seconds=60))
+    assert ended.code == 0, ended.stderr
+    (path,) = tmp_path.glob("runs/*/results/pairs.ecsv")
+    expected = [int(((low <= squares) & (squares < high)).sum()) for low, high in itertools.pairwise(bounds)]
+    assert expected[0] > 0
+    assert Table.read(path)["npairs"].tolist() == expected
 
 
 BATCHES, BAD_BATCH = 12, 7
