@@ -61,7 +61,7 @@ class Case:
 def image(says, make, inputs=None, options=None, **more):
     recipe = {
         "name": "bad", "analysis": "image_stats", "inputs": {"files": "*.fits", **(inputs or {})},
-        "options": options or {}, "outputs": ["combined.fits"],
+        "options": options or {}, "outputs": ["combined.fits", "frame_stats.ecsv"],
     }  # fmt: skip
     return Case(make, recipe, says, **more)
 
@@ -303,6 +303,43 @@ def test_odd_input_works(tmp_path, begin, name):
     (combined,) = tmp_path.glob("runs/*/results/combined.fits")
     with fits.open(combined) as hdus:
         assert hdus["COUNT"].data.max() == frames
+
+
+@pytest.mark.parametrize(
+    ("form", "cards"),
+    [
+        ("f4", {"BITPIX": -32}),
+        ("i2", {"BITPIX": 16, "BLANK": 7, "BSCALE": 0.5, "BZERO": 3.0}),
+        ("u1", {"BITPIX": 8, "BLANK": 7}),
+        ("i2", {"BITPIX": 16, "BZERO": 32768}),
+    ],
+    ids=["floats", "scaled", "bytes", "unsigned"],
+)
+def test_pixels_without_a_value_are_not_used_but_counted(tmp_path, begin, form, cards):
+    """A pixel of all frames, and others of some; astropy reads the files whole."""
+    pixels = np.random.default_rng(3).integers(8, 120, (3, 4, 6)).astype(form)
+    if form == "f4" or "BLANK" in cards:
+        odd = (np.nan, np.inf, -np.inf) if form == "f4" else 3 * (7,)
+        pixels[:, 1, 1], pixels[0, 2, 2], pixels[1, 3, :3] = odd
+
+    def make(folder):
+        for i, frame in enumerate(pixels):
+            write(folder / f"f{i}.fits", primary(**cards), frame)
+
+    ended = begin(image((), make, options={"combine": {"rejection": "none"}}, seconds=60))
+    assert ended.code == 0, ended.stderr
+    (results,) = tmp_path.glob("runs/*/results")
+    whole = np.stack([fits.getdata(tmp_path / "here" / f"f{i}.fits").astype(float) for i in range(3)])
+    used = np.isfinite(whole)
+    assert (~used).sum() == (7 if form == "f4" or "BLANK" in cards else 0)
+    sums, counts = np.where(used, whole, 0).sum(0), used.sum(0)
+    with fits.open(results / "combined.fits") as hdus:
+        np.testing.assert_array_equal(hdus["COUNT"].data, counts)
+        np.testing.assert_allclose(hdus["SCI"].data, sums / np.where(counts, counts, np.nan), rtol=1e-6)
+    table = Table.read(results / "frame_stats.ecsv")
+    assert table["count"].tolist() == used.sum((1, 2)).tolist()
+    assert table["nan_count"].tolist() == (~used).sum((1, 2)).tolist()
+    np.testing.assert_allclose(table["mean"], np.where(used, whole, 0).sum((1, 2)) / used.sum((1, 2)))
 
 
 def digests(folder):
