@@ -23,6 +23,15 @@ PROBLEMS = {
             "rounds": 2,
         },
     },
+    "waiting": {
+        "analysis": "map",
+        "inputs": {"grid": {"seconds": [0.0, 0.001, -1.0], "number": [1, 2]}},
+        "options": {
+            "function": "daskpar.analyses.map.examples:waiting",
+            "on_error": "record",
+            "retries": 1,
+        },
+    },
     "monte_carlo": {**PI, "options": {**PI["options"], "n_samples": 41_000, "batch_size": 1000}},
     "monte_carlo in rounds": {
         **PI,

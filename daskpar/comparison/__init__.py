@@ -45,5 +45,7 @@ A comparison is a folder beside the runs, made by ``daskpar compare``::
 
 ``timings.jsonl``: each line ``version, workers, cores_occupied, repeat, warmup (bool), seconds {startup,
 read, compute, gather, write, total}, peak_bytes, bytes_moved, result_hash, agrees, fingerprint``. Seconds of
-a version whose result differs are null: what is wrong has no time.
+a version whose result differs are null: what is wrong has no time. What the phases mean says
+`daskpar.by_hand.Clock`; ``total`` is from the start of the first process to the end of the last. Bytes are
+null where nothing moves between processes, see `daskpar.by_hand.Job.moved`; for dask, what blocks stored.
 """

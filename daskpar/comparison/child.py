@@ -22,6 +22,7 @@ import numpy as np
 
 from daskpar.by_hand import Clock, Job
 from daskpar.errors import DaskparError
+from daskpar.inputs.reading_time import seconds_read
 
 DASK = "daskpar.comparison.with_dask:run"
 DASK_MPI = "daskpar.comparison.with_dask:run_on_ranks"
@@ -43,6 +44,8 @@ def main(target: str, workers: str, began: str, folder: str) -> None:
         return  # a rank other than 0
     clock.phase("write")
     layout = save(result, Path(folder))
+    clock.phase("startup")  # its end
+    clock.take("read", seconds_read(Path(folder)) / int(workers), out_of="compute")
     found = {
         "seconds": clock.stop(),
         "variables": layout,

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -24,11 +25,12 @@ import numpy as np
 import psutil
 import xarray as xr
 
-from daskpar.by_hand import cores_occupied, is_mpi
+from daskpar.by_hand import cores_occupied, is_mpi, thread_variables
 from daskpar.clusters.worker_jobs import BATCH_JOBS
 from daskpar.comparison.child import DASK, DASK_MPI, HEADER, PIECE, TAKEN
 from daskpar.dataset_store import result_hash
 from daskpar.errors import ClusterError
+from daskpar.inputs.reading_time import NOTED_IN
 from daskpar.launching import WITHOUT_NETWORK
 from daskpar.provenance import numba_cache_dir, thread_environment
 
@@ -113,16 +115,20 @@ class Launcher:
         given = dict(self.given) if version.launcher == "dask" else {**self.given, "setup": None}
         sent = pickle.dumps(given)
         command = [*self._prefix(version, workers), "-m", "daskpar.comparison.child", version.target]
-        command += [str(workers), repr(time.monotonic()), str(folder)]
+        began = time.monotonic()
+        command += [str(workers), repr(began), str(folder)]
         mark = f"{MARK}={uuid4().hex}" if "SLURM_JOB_ID" in os.environ else ""
-        environment = {**self._environment(), **dict([mark.split("=")] if mark else [])}
+        threads = thread_variables(version.target, workers)
+        environment = {**self._environment(), **threads, NOTED_IN: str(folder)}
+        environment |= dict([mark.split("=")] if mark else [])
         with _process(command, environment, folder, mark) as process, _memory(process, watch, mark) as peak:
             try:
                 feed(process, sent, folder, self.time_limit)
-                code = process.wait(self.time_limit)
+                code = wait(process, self.time_limit)
             except subprocess.TimeoutExpired:
                 todo = "give it longer, or less to do"
                 raise ClusterError(f"{version.name} took more than {self.time_limit:g} s", todo) from None
+            ended = time.monotonic()
         path = folder / "timing.json"
         if code != 0 or not path.is_file():
             text = (folder / "stderr.txt").read_text(errors="replace").strip()[-1500:]
@@ -131,7 +137,7 @@ class Launcher:
                 raise ClusterError(f"{version.name} does not do this: {' '.join(said)}", "compare without it")
             words = _last_words(text)
             raise ClusterError(f"{version.name} failed with exit code {code}: {words}", "see its log")
-        return _measured(json.loads(path.read_text()), folder, peak[0] or None)
+        return _measured(json.loads(path.read_text()), ended - began, folder, peak[0] or None)
 
     def _prefix(self, version: Version, workers: int) -> list[str]:
         if version.launcher != "mpi" and version.target != DASK_MPI:
@@ -157,13 +163,33 @@ def _last_words(text: str) -> str:
     return str((raised or text.splitlines() or ["it said nothing"])[-1])
 
 
-def _measured(found: dict[str, Any], folder: Path, peak: int | None) -> Measured:
+def wait(process: subprocess.Popen[bytes], time_limit: float) -> int:
+    """Wait for a process to end, and know it at once: `Popen.wait` with a limit looks every 50 ms.
+
+    Raises
+    ------
+    subprocess.TimeoutExpired
+        It has not ended.
+    """
+    if hasattr(os, "pidfd_open") and process.poll() is None:
+        ended = os.pidfd_open(process.pid)
+        try:
+            select.select([ended], [], [], time_limit)
+        finally:
+            os.close(ended)
+        time_limit = 0
+    return process.wait(time_limit)
+
+
+def _measured(found: dict[str, Any], total: float, folder: Path, peak: int | None) -> Measured:
+    """Return what was measured; `total` is from outside: processes, and the launcher of ranks, also end."""
     variables = {
         name: (entry["dims"], np.load(folder / entry["file"], mmap_mode="r", allow_pickle=False))
         for name, entry in found.pop("variables").items()
     }
-    result = xr.Dataset(variables)
-    return Measured(found.pop("seconds"), result, result_hash(result), peak, found)
+    result, seconds = xr.Dataset(variables), found.pop("seconds")
+    seconds["startup"] += total - seconds["total"]
+    return Measured({**seconds, "total": total}, result, result_hash(result), peak, found)
 
 
 def mpi_command() -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskpar.analysis import load_analysis
-from daskpar.by_hand import Job, Variables
+from daskpar.by_hand import Clock, Job, Variables
 from daskpar.clusters import Place, early, opener
 from daskpar.dataset_store import whole
 from daskpar.execution import Execution
@@ -67,11 +68,34 @@ def run_on_ranks(job: Job) -> Variables:
         mpi.end(folder, keep_keys=False)
 
 
+class TimedJournal(Journal):
+    """The diary of the driver, which knows when the last partial of a stage has come."""
+
+    clock: Clock
+    _last: float | None = None
+
+    def event(self, kind: str, **details: Any) -> None:
+        """Note that something happened."""
+        super().event(kind, **details)
+        if kind == "block":
+            self._last = time.monotonic()
+        elif kind == "stage":
+            self.gathered()
+
+    def gathered(self) -> None:
+        """Note that the partials of a stage are merged now."""
+        if self._last is not None:
+            self.clock.phase("gather", self._last)
+            self.clock.phase("compute")
+        self._last = None
+
+
 def _run(job: Job, setup: Setup, opened: AbstractContextManager[Client]) -> Variables:
     prepared = _prepared(job, setup)
     prepared.build()  # imports what the builder imports
     job.clock.phase("compute")
-    journal = Journal(prepared.run, {**EMPTY_STATE, "name": prepared.run.name})
+    journal = TimedJournal(prepared.run, {**EMPTY_STATE, "name": prepared.run.name})
+    journal.clock = job.clock
     execution = Execution(prepared, journal)
     job.clock.phase("startup")
     early.import_used(prepared.analysis.name)
@@ -82,8 +106,8 @@ def _run(job: Job, setup: Setup, opened: AbstractContextManager[Client]) -> Vari
         client.run(_load, _modules(prepared))
         job.clock.phase("compute")
         dataset = execution.run(client)
-        job.clock.phase("gather")
         found = _gathered(dataset)
+        journal.gathered()
         job.clock.phase("startup")  # its end: the workers are sent home
     job.notes["blocks"] = blocks = _blocks(prepared.run)
     job.notes["bytes_moved"] = sum(blocks["bytes"])  # by way of the ledger

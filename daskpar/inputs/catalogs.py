@@ -26,6 +26,7 @@ from daskpar.inputs.catalog_sky import load_cosmology, positions
 from daskpar.inputs.catalog_text import line_of, read_text, scan_text
 from daskpar.inputs.file_access import OpenFile, opened
 from daskpar.inputs.image_files import Source, expand, first_five, parse_selector
+from daskpar.inputs.reading_time import timed
 from daskpar.inputs.synthetic_catalogs import SyntheticCatalog, column_names, generate, scan_synthetic
 
 __all__ = ["Catalog", "CatalogPart", "Piece", "open_catalog", "read_piece", "scan_catalog"]
@@ -180,6 +181,7 @@ def _with_columns(table: Table, folder: str, names: list[str]) -> Table:
         raise InputError(faults=faults) from None
 
 
+@timed
 def read_piece(catalog: Catalog, piece: Piece) -> CatalogPart:
     """Read some points, check them, and place them in space.
 

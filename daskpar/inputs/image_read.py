@@ -15,6 +15,7 @@ from daskpar.inputs.file_access import OpenFile, opened, read_exactly
 from daskpar.inputs.image_decode import inflate, untile
 from daskpar.inputs.image_record import ImageStack, PlaneName
 from daskpar.inputs.pixel_format import PixelFormat
+from daskpar.inputs.reading_time import timed
 from daskpar.reused import reused
 
 SLAB_BYTES = 1 << 20
@@ -56,6 +57,7 @@ def _compare(known: tuple[int, int], found: tuple[int, int]) -> None:
         )
 
 
+@timed
 def read_rows_raw(
     stack: ImageStack,
     frame: int,
@@ -119,6 +121,7 @@ def _bytes(array: NDArray[Any]) -> memoryview:
     return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
 
+@timed
 def read_rows(
     stack: ImageStack,
     frame: int,

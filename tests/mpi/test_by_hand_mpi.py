@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from by_hand_problems import (
+    FORWARD,
     MANY_BLOCKS,
     PROBLEMS,
     dask_result,
@@ -33,6 +34,26 @@ def run(job):
     return real.run(job)
 """
 
+SEEN = """
+sent = received = 0
+class Seen:
+    def __init__(self, world): self.world = world
+    def __getattr__(self, name): return getattr(self.world, name)
+    def Isend(self, rows, other):
+        global sent
+        sent += rows.nbytes
+        return self.world.Isend(rows, other)
+    def Irecv(self, rows, other):
+        global received
+        received += rows.nbytes
+        return self.world.Irecv(rows, other)
+exchange = real.exchange
+real.exchange = lambda *given: exchange(*given[:5], Seen(given[5]), *given[6:])
+def run(job):
+    found = real.run(job)
+    job.notes["boundary"] = [real.MPI.COMM_WORLD.reduce(one) for one in (sent, received)]
+    return found
+"""
 
 BAD = """
 from mpi4py.MPI import COMM_WORLD as world
@@ -66,6 +87,7 @@ def test_the_bits_of_dask(name, ranks, tmp_path, package):
     found = measured(problem, target, "mpi4py", ranks, package)
     assert found.result_hash == result_hash(dask_result(problem))
     assert found.notes["dask_loaded"] is False
+    assert (found.notes["bytes_moved"] > 0) == (ranks > 1)
 
 
 def test_an_input_that_no_pipe_holds(tmp_path, runs):
@@ -90,9 +112,14 @@ def test_master_and_workers(name, tmp_path, package):
 
 def test_boundary_points_cross_as_messages(tmp_path, package):
     problem = prepared("pair_counts", tmp_path / "scratch")
-    found = measured(problem, "small_pair_counts.with_mpi4py:run", "mpi4py", 3, package)
+    text = MANY_BLOCKS + FORWARD.format(analysis="pair_counts", how="mpi4py") + SEEN
+    write_package(package, "seen", with_mpi4py=text)
+    found = measured(problem, "seen.with_mpi4py:run", "mpi4py", 3, package)
     points = 4000 * 5 * 8
-    assert 0 < found.notes["bytes_moved"] < 3 * points
+    sent, received = found.notes["boundary"]
+    assert 0 < sent == received < points
+    assert sent < found.notes["bytes_moved"] < 3 * points
+    assert found.result_hash == result_hash(dask_result(problem))
 
 
 def test_a_skipped_boundary_exchange_is_caught(tmp_path, package):

@@ -6,6 +6,8 @@ import re
 import pytest
 from user_folder import ROOT
 
+from daskpar.by_hand import PHASES
+from daskpar.comparison.child import DASK_MPI
 from daskpar.comparison.result import Comparison
 
 pytestmark = [pytest.mark.mpi, pytest.mark.usefixtures("any_mpi"), pytest.mark.timeout(400)]
@@ -33,10 +35,31 @@ def test_the_report_of_each_recipe(cli, tmp_path, runs, name):
     timings = {one["version"]: one for one in found["timings"]}
     assert {one["result_hash"] for one in timings.values()} == {result}
     assert all(one["seconds"]["compute"] > 0 for one in timings.values())
+    seen = {tuple(phase for phase in PHASES if one["seconds"][phase] > 0) for one in timings.values()}
+    assert seen == {tuple(phase for phase in PHASES if phase != "read" or name != "monte_carlo_pi")}
+    assert all(one["bytes_moved"] > 0 for one in timings.values())
     assert {one: timings[one]["cores_occupied"] for one in versions} == {
         one: 3 if one == "mpi4py_pool" else 2 for one in versions
     }
     reports_say(Comparison(runs / found["name"]), versions, result)
+
+
+def test_dask_as_ranks(cli, tmp_path, runs):
+    """Under MPI dask takes two ranks more: one schedules, one drives."""
+    (tmp_path / "site.yaml").write_text("kind: mpi\nworkers: 2\nmemory: 600 MB\n")
+    arguments = ["-p", tmp_path / "site.yaml", "--versions", "dask,mpi4py", "--workers", "2"]
+    changes = ["--set", "options.target_error=0.01", "--repeats", "1", "--json"]
+    done = cli("compare", ROOT / "recipes" / "monte_carlo_pi.yaml", *arguments, *changes, timeout=300)
+    assert done.code == 0, done.stderr
+    found = json.loads(done.stdout)
+    hashes = {one["result_hash"] for one in (*found["agreement"], *found["timings"])}
+    assert len(hashes) == 1
+    assert all(one["agrees"] for one in found["agreement"])
+    cores = {one["version"]: one["cores_occupied"] for one in found["timings"]}
+    assert cores == {"dask": 2 + 2, "mpi4py": 2}
+    assert all(one["seconds"]["compute"] > 0 for one in found["timings"])
+    targets = [one["target"] for one in Comparison(runs / found["name"]).data["versions"]]
+    assert targets == [DASK_MPI, "daskpar.analyses.monte_carlo.with_mpi4py:run"]
 
 
 def reports_say(compared, versions, result):

@@ -2,18 +2,30 @@
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
-from by_hand_problems import PROBLEMS, dask_result, hash_of, many_blocks_here, prepared, write_small
+from by_hand_problems import (
+    MANY_BLOCKS,
+    PROBLEMS,
+    dask_result,
+    hash_of,
+    many_blocks_here,
+    prepared,
+    write_package,
+    write_small,
+)
 from conftest import environment
 
+import daskpar
 from daskpar.analysis import BUILT_IN, load_analysis, load_code
 from daskpar.by_hand import PHASES, Job
 from daskpar.comparison.launch import Launcher, Version
 from daskpar.comparison.versions import chosen_versions, code_lines, lines_of_code
 from daskpar.dataset_store import result_hash
 from daskpar.errors import ClusterError, UsageError
+from daskpar.preparation import prepare_nothing
 
 HERE = ("serial", "threads", "asyncio")  # run in the process of the test
 SPAWNED = ("multiprocessing", "prange", "processes")
@@ -54,7 +66,122 @@ def test_in_fresh_processes(name, tmp_path):
         assert found.notes["dask_loaded"] is False
         assert found.peak_bytes > 20e6
         assert found.seconds["total"] == pytest.approx(sum(found.seconds[phase] for phase in PHASES))
-        assert set(found.notes["threads"].values()) == {"1"}
+        threads = {**found.notes["threads"]}
+        assert threads.pop("NUMBA_NUM_THREADS") == ("3" if how == "prange" else "1")
+        assert set(threads.values()) == {"1"}
+        # What a user's function reads is not seen; synthetic points are read as others are.
+        assert (found.seconds["read"] > 0) == (name != "map"), how
+        assert all(found.seconds[phase] > 0 for phase in PHASES if phase != "read"), how
+        assert (found.notes.get("bytes_moved", 0) > 0) == (how != "prange")
+
+
+PHASES_SEEN = {
+    "map": {"startup", "compute", "gather", "write"},
+    "bootstrap": set(PHASES),
+    "pair_counts": set(PHASES),
+    "image_stats": set(PHASES),
+}
+
+
+@pytest.mark.parametrize("name", PHASES_SEEN)
+def test_phases_are_the_same_in_all_versions(name, tmp_path, runs):
+    """By dask and by hand the same probes see something; together they are all the time there was."""
+    recipe = {"name": "small", **PROBLEMS[name]}
+    began = time.monotonic()
+    found = daskpar.compare(
+        recipe, ["dask", "serial", "threads", "multiprocessing"], [2], repeats=1, time_limit=120
+    )
+    took = time.monotonic() - began
+    seen = {
+        one.version: {phase for phase in PHASES if one.seconds[phase] > 0}
+        for one in found.timings
+        if not one.warmup
+    }
+    assert seen == dict.fromkeys(("dask", "serial", "threads", "multiprocessing"), PHASES_SEEN[name])
+    totals = [one.seconds["total"] for one in found.timings]
+    assert totals == [pytest.approx(sum(one.seconds[phase] for phase in PHASES)) for one in found.timings]
+    assert sum(totals) < took
+    moved = {one.version: one.bytes_moved for one in found.timings}
+    assert (moved["serial"], moved["threads"]) == (None, None)
+    assert min(moved["dask"], moved["multiprocessing"]) > 0
+
+
+SLOW_TO_END = """
+import atexit, time
+from daskpar.by_hand import Job
+def run(job):
+    atexit.register(time.sleep, 0.5)
+    job.clock.phase("compute")
+    return {"x": ((), 1.0)}
+"""
+
+
+def test_the_total_includes_how_processes_end(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_TO_END)
+    launcher = Launcher({"record": (), "options": None, "setup": None}, (str(tmp_path),), time_limit=60)
+    found = launcher.measure(Version("slow", "slow:run"), 1, tmp_path / "result")
+    assert found.seconds["startup"] > 0.5
+    assert found.seconds["total"] == pytest.approx(sum(found.seconds[phase] for phase in PHASES))
+
+
+TWO_AT_ONCE = """
+import threading
+from daskpar.analyses.image_stats import with_prange as real
+together, met, compute = threading.Barrier(2), set(), real._compute
+def meeting(k):
+    if threading.get_native_id() not in met:
+        together.wait(30)  # one thread alone would wait in vain
+        met.add(threading.get_native_id())
+    compute(k)
+real._compute = meeting
+run = real.run
+"""
+
+
+def test_prange_has_a_thread_for_each_worker(tmp_path):
+    problem = prepared("image_stats", tmp_path / "scratch")
+    write_package(tmp_path, "two", with_prange=MANY_BLOCKS + TWO_AT_ONCE)
+    given = {"record": problem.record, "options": problem.options, "setup": None}
+    launcher = Launcher(given, (str(tmp_path),), time_limit=120)
+    found = launcher.measure(Version("prange", "two.with_prange:run"), 2, tmp_path / "result")
+    assert found.notes["numba_threads"] == 2
+    assert found.result_hash == result_hash(dask_result(problem))
+
+
+AT_ONCE = """
+import asyncio
+inside, most = 0, 0
+async def call(item):
+    global inside, most
+    inside += 1
+    most = max(most, inside)
+    await asyncio.sleep(0)
+    inside -= 1
+    return {"number": item["number"]}
+"""
+
+
+def test_asyncio_awaits_many_at_once_and_not_all(tmp_path, monkeypatch):
+    """More than there are workers, and no more than a server bears."""
+    from daskpar.analyses.map.with_asyncio import AT_ONCE as LIMIT
+
+    (tmp_path / "calls.py").write_text(AT_ONCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe = {
+        "name": "calls", "analysis": "map", "inputs": {"grid": {"number": list(range(3 * LIMIT))}},
+        "options": {"function": "calls:call"},
+    }  # fmt: skip
+    problem = prepare_nothing(recipe, "local", tmp_path / "scratch", allow_code=True)
+    found = load_code(problem.analysis.by_hand["asyncio"])(Job(problem.record, problem.options, 1))
+    assert found["number"][1].tolist() == list(range(3 * LIMIT))
+    assert sys.modules["calls"].most == LIMIT
+
+
+def test_bytes_of_arrays_are_counted_wherever_they_lie():
+    job = Job(None, None)
+    job.moved({"a": np.zeros(3), "b": [np.zeros(2, "i2"), ("text", None)]})
+    job.moved(np.zeros(1), times=2)
+    assert job.notes["bytes_moved"] == 24 + 4 + 16
 
 
 @pytest.mark.parametrize("analysis", sorted(BUILT_IN))
@@ -133,7 +260,6 @@ def last_bit(job):
 
 def test_mutants_are_caught_and_get_no_time(tmp_path, runs):
     """A pair too many, and a float that is off by its last bit."""
-    import daskpar
     from daskpar.recipe import Recipe
 
     (tmp_path / "mutants.py").write_text(MUTANTS)

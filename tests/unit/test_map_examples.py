@@ -1,5 +1,7 @@
 """The functions that ship for `map`, against astropy."""
 
+import asyncio
+
 import pytest
 from astropy import units
 from astropy.cosmology import FlatLambdaCDM
@@ -8,7 +10,7 @@ from astropy.stats import sigma_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daskpar.analyses.map.examples import SPEED_OF_LIGHT, comoving_distance, sky_background
+from daskpar.analyses.map.examples import SPEED_OF_LIGHT, comoving_distance, sky_background, waiting
 from daskpar.inputs.synthetic import SyntheticImages
 from daskpar.inputs.synthetic_files import write_synthetic
 
@@ -43,6 +45,12 @@ def test_distances_in_closed_form(redshift, omega, power):
 def test_parameters_out_of_range(wrong):
     with pytest.raises(ValueError, match="out of range"):
         comoving_distance({"redshift": 1, "hubble": 70, "omega_matter": 0.3, **wrong})
+
+
+def test_waiting():
+    assert asyncio.run(waiting({"seconds": 0, "number": 3})) == {"seconds": 0, "number": 3}
+    with pytest.raises(ValueError, match="out of range"):
+        asyncio.run(waiting({"seconds": -1}))
 
 
 def test_sky(tmp_path):

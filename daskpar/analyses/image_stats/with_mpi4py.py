@@ -28,10 +28,11 @@ def run(job: Job) -> Variables | None:
     world.barrier()
     job.clock.phase("gather")
     images = gather_images(problem, bands, world, job)
-    rejected = sum_rejected(problem, bands, world)
+    rejected = sum_rejected(problem, bands, world, job)
     statistics = world.gather(groups)
     if statistics is None:
         return None
+    job.moved(statistics[1:])
     return {**images, **rejected, **problem.table([group for some in statistics for group in some])}
 
 
@@ -53,11 +54,11 @@ def gather_images(problem: Problem, bands: list[Any], world: Any, job: Job) -> V
         world.Gatherv(mine, None if image is None else [image, sizes])
         if image is not None:
             found[name] = (("y", "x"), image)
-            job.notes["bytes_moved"] = job.notes.get("bytes_moved", 0) + image.nbytes - mine.nbytes
+            job.moved(image[len(mine) :])
     return found
 
 
-def sum_rejected(problem: Problem, bands: list[Any], world: Any) -> Variables:
+def sum_rejected(problem: Problem, bands: list[Any], world: Any, job: Job) -> Variables:
     """Add up what all ranks rejected of each frame; on rank 0."""
     found: dict[str, Any] = {}
     for name in ("frame_rejected_low", "frame_rejected_high") if problem.bands else ():
@@ -65,5 +66,6 @@ def sum_rejected(problem: Problem, bands: list[Any], world: Any) -> Variables:
         mine = np.sum([np.zeros(frames, np.int64), *(band[name] for band in bands)], axis=0, dtype=np.int64)
         total = np.empty_like(mine)
         world.Reduce(mine, total, MPI.SUM)
+        job.moved(mine, times=world.size - 1)
         found[name] = (("frame",), total)
     return found

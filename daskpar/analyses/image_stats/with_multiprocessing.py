@@ -41,6 +41,7 @@ def run(job: Job) -> Variables:
             combined = pool.imap_unordered(_combine, problem.bands)
             statistics = pool.imap(_statistics, problem.groups)
             rejected, groups = list(combined), list(statistics)
+            job.moved(rejected, groups, [memory.buf for memory, _ in planes.values()])
             job.clock.phase("gather")
             images: Variables = {
                 name: (("y", "x"), np.ndarray(shape, dtype, memory.buf).copy())

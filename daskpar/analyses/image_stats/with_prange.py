@@ -24,7 +24,8 @@ def run(job: Job) -> Variables:
     """Compute bands, then runs of frames, in one parallel loop."""
     global _problem
     _problem = problem = Problem(job.record, job.options)
-    numba.config.NUMBA_NUM_THREADS = job.workers  # type: ignore[attr-defined]  # read when threads start
+    numba.set_num_threads(job.workers)  # no more than NUMBA_NUM_THREADS was when numba was imported
+    job.notes["numba_threads"] = numba.get_num_threads()
     numba.set_parallel_chunksize(1)  # whoever is free takes the next block
     compute_blocks(0)  # compiles, and starts the threads
     job.clock.phase("compute")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 from collections.abc import Mapping
 from typing import Any
 
 INTERVALS = 1024  # of Simpson's rule: good to 1e-9 up to redshift 10
+
+WAIT = 0.05  # seconds
 
 SPEED_OF_LIGHT = 299792.458
 """In km/s."""
@@ -53,6 +56,26 @@ def comoving_distance(parameters: Mapping[str, float]) -> dict[str, Any]:
 
 def _integrand(u: float, omega: float) -> float:
     return 2 / math.sqrt(omega + (1 - omega) * (u * u * u) * (u * u * u))
+
+
+async def waiting(parameters: Mapping[str, float]) -> dict[str, float]:
+    """Wait as for a server, and return the parameters: work that needs no processor.
+
+    Parameters
+    ----------
+    parameters : mapping
+        ``seconds`` to wait, at least 0 (0.05 if not given), and whatever else.
+
+    Notes
+    -----
+    A coroutine function: `asyncio` has many of these calls wait at once in one thread. Wherever else it is
+    mapped, each call is run to its end.
+    """
+    seconds = float(parameters.get("seconds", WAIT))
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"seconds {seconds}: out of range")
+    await asyncio.sleep(seconds)
+    return dict(parameters)
 
 
 def sky_background(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -9,8 +9,10 @@ A partial holds the rows of some items. ``index`` (n,) int64 are their places in
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +58,8 @@ def partial(
     ----------
     function : callable
         Returns a dict of columns, or one value, which becomes the column ``value``. Values are numbers,
-        strings, booleans, quantities or arrays of a fixed shape.
+        strings, booleans, quantities or arrays of a fixed shape. A coroutine function (``async def``) is
+        awaited, one item after the other.
     items : sequence
         What it is called with.
     index : sequence of int
@@ -71,9 +74,35 @@ def partial(
     daskpar.errors.AnalysisError
         The function failed and `on_error` is ``"raise"``, or it returned something that is no row.
     """
-    rows, errors = [], []
+    if inspect.iscoroutinefunction(function):
+        return asyncio.run(awaited_partial(function, items, index, on_error, retries))
+    return _partial((_row(function, item, retries) for item in items), items, index, on_error)
+
+
+async def awaited_partial(
+    function: Callable[[Any], Awaitable[Any]],
+    items: Sequence[Any],
+    index: Sequence[int],
+    on_error: str = "raise",
+    retries: int = 0,
+) -> dict[str, Array]:
+    """Do what `partial` does with a coroutine function, in an event loop that others use meanwhile."""
+    found = []
     for item in items:
-        row, error = _row(function, item, retries)
+        found.append(await _awaited_row(function, item, retries))
+        if found[-1][1] is not None and on_error == "raise":
+            break
+    return _partial(found, items, index, on_error)
+
+
+def _partial(
+    found: Iterable[tuple[dict[str, Any], Exception | None]],
+    items: Sequence[Any],
+    index: Sequence[int],
+    on_error: str,
+) -> dict[str, Array]:
+    rows, errors = [], []
+    for item, (row, error) in zip(items, found, strict=False):  # they end early where one raised
         if error is not None and on_error == "raise":
             if isinstance(error, DaskparError):
                 raise error
@@ -96,8 +125,26 @@ def _row(function: Callable[[Any], Any], item: Any, retries: int) -> tuple[dict[
             if attempt == retries:
                 return {}, error
         else:
-            return (dict(value) if isinstance(value, Mapping) else {"value": value}), None
+            return _as_row(value), None
     return {}, None
+
+
+async def _awaited_row(
+    function: Callable[[Any], Awaitable[Any]], item: Any, retries: int
+) -> tuple[dict[str, Any], Exception | None]:
+    for attempt in range(retries + 1):
+        try:
+            value = await function(item)
+        except Exception as error:
+            if attempt == retries:
+                return {}, error
+        else:
+            return _as_row(value), None
+    return {}, None
+
+
+def _as_row(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {"value": value}
 
 
 def _summary(error: Exception) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from daskpar.analyses.map import kernel
+from daskpar.by_hand import Clock
 from daskpar.errors import RecipeError
 from daskpar.inputs.files import FileItem, unchanged
 
@@ -85,12 +86,31 @@ class Block(NamedTuple):
 def compute(function: Callable[[Any], Any], options: MapOptions, block: Block) -> kernel.Partial:
     """Return the partial of one block: what a worker does."""
     with unchanged(block.items):
-        items = [item.path if isinstance(item, FileItem) else item for item in block.items]
-        return kernel.partial(function, items, block.places, options.on_error, options.retries)
+        return kernel.partial(
+            function, _given(block.items), block.places, options.on_error, options.retries
+        )
+
+
+async def awaited(
+    function: Callable[[Any], Awaitable[Any]], options: MapOptions, block: Block
+) -> kernel.Partial:
+    """Return the partial of one block of a coroutine function, in the event loop that runs."""
+    with unchanged(block.items):
+        return await kernel.awaited_partial(
+            function, _given(block.items), block.places, options.on_error, options.retries
+        )
+
+
+def _given(items: Sequence[Any]) -> list[Any]:
+    """Return items as functions get them: files as paths."""
+    return [item.path if isinstance(item, FileItem) else item for item in items]
 
 
 def in_rounds(
-    record: Sequence[Any], options: MapOptions, compute_all: Callable[[list[Block]], list[kernel.Partial]]
+    record: Sequence[Any],
+    options: MapOptions,
+    compute_all: Callable[[list[Block]], list[kernel.Partial]],
+    clock: Clock | None = None,
 ) -> dict[str, Any]:
     """Compute all items, then those that failed once more in each further round; return the variables.
 
@@ -101,15 +121,22 @@ def in_rounds(
     options : MapOptions
     compute_all : callable
         Gives the partials of blocks, in their order: what one version does in its way, and another in its.
+    clock : Clock, optional
+        Is told when blocks are computed, and when their partials are merged.
     """
+    clock = clock or Clock()
+    clock.phase("compute")
     names = [shown(item) for item in record]
     partials = compute_all(_blocks(record, range(len(record)), options.items_per_block))
+    clock.phase("gather")
     found, _ = variables(partials, names, options.on_error)
     for _ in range(1, options.rounds):
         failed = np.flatnonzero(found["error"][1] != "").tolist() if "error" in found else []
         if not failed:
             break
+        clock.phase("compute")
         partials += compute_all(_blocks(record, failed, 1))
+        clock.phase("gather")
         found, _ = variables(partials, names, options.on_error)
     return {name: variable[:2] for name, variable in found.items()}
 

@@ -44,7 +44,8 @@ def map(
     ----------
     function : callable
         Called with one item. Returns a dict of columns, or one value, which becomes the column ``value``:
-        numbers, strings, booleans, quantities, or arrays of a fixed shape.
+        numbers, strings, booleans, quantities, or arrays of a fixed shape. A coroutine function (``async
+        def``) is awaited by the task, one item after the other.
     items : sequence
         Files, parameters, or anything else that can be pickled.
     on_error : {"raise", "record"}

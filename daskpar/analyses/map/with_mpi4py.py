@@ -21,13 +21,15 @@ def run(job: Job) -> Variables | None:
     record, options = world.bcast((job.record, job.options))
     function = load_code(options.function)
     world.barrier()
-    job.clock.phase("compute")
 
     def compute_all(blocks: list[rows.Block]) -> list[kernel.Partial]:
         mine = [rows.compute(function, options, block) for block in blocks[world.rank :: world.size]]
+        world.barrier()
+        job.clock.phase("gather")
         shares: Any = world.allgather(mine)
+        job.moved(shares, times=world.size - 1)
         return [shares[number % world.size][number // world.size] for number in range(len(blocks))]
 
     # All ranks gather, not only rank 0: each must know which items failed and are tried again.
-    found = rows.in_rounds(record, options, compute_all)
+    found = rows.in_rounds(record, options, compute_all, job.clock)
     return found if world.rank == 0 else None

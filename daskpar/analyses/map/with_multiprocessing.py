@@ -28,10 +28,10 @@ def run(job: Job) -> Variables:
             # Several blocks a message where there are many, yet enough messages to share them out evenly.
             chunk = max(1, len(blocks) // (32 * job.workers))
             found = dict(pool.imap_unordered(_compute, enumerate(blocks), chunk))
+            job.moved(found)
             return [found[number] for number in range(len(blocks))]
 
-        job.clock.phase("compute")
-        result = rows.in_rounds(job.record, job.options, compute_all)
+        result = rows.in_rounds(job.record, job.options, compute_all, job.clock)
         job.clock.phase("startup")  # its end: the workers are sent home
     return result
 

@@ -25,9 +25,14 @@ def run(job: Job) -> Variables:
     with ProcessPoolExecutor(job.workers, context, _meet, (everyone, job.options.function)) as pool:
         # The pool starts a worker when it is given work, and these wait for each other.
         list(pool.map(_nothing, range(job.workers)))
-        job.clock.phase("compute")
         compute = partial(_compute, job.options)
-        result = rows.in_rounds(job.record, job.options, lambda blocks: list(pool.map(compute, blocks)))
+
+        def compute_all(blocks: list[rows.Block]) -> list[kernel.Partial]:
+            found = list(pool.map(compute, blocks))
+            job.moved(found)
+            return found
+
+        result = rows.in_rounds(job.record, job.options, compute_all, job.clock)
         job.clock.phase("startup")  # its end: the workers are sent home
     return result
 

@@ -10,9 +10,8 @@ from daskpar.by_hand import Job, Variables
 def run(job: Job) -> Variables:
     """Compute the items in order."""
     function = load_code(job.options.function)
-    job.clock.phase("compute")
 
     def compute_all(blocks: list[rows.Block]) -> list[kernel.Partial]:
         return [rows.compute(function, job.options, block) for block in blocks]
 
-    return rows.in_rounds(job.record, job.options, compute_all)
+    return rows.in_rounds(job.record, job.options, compute_all, job.clock)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from daskpar.analyses.map import rows
+from daskpar.analyses.map import kernel, rows
 from daskpar.analysis import load_code
 from daskpar.by_hand import Job, Variables
 
@@ -18,5 +18,8 @@ def run(job: Job) -> Variables:
     """Compute the items in threads."""
     compute = partial(rows.compute, load_code(job.options.function), job.options)
     with ThreadPoolExecutor(job.workers) as pool:
-        job.clock.phase("compute")
-        return rows.in_rounds(job.record, job.options, lambda blocks: list(pool.map(compute, blocks)))
+
+        def compute_all(blocks: list[rows.Block]) -> list[kernel.Partial]:
+            return list(pool.map(compute, blocks))
+
+        return rows.in_rounds(job.record, job.options, compute_all, job.clock)

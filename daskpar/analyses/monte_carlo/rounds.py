@@ -12,7 +12,7 @@ from daskpar.analyses.monte_carlo.kernel.stopping import round_ends
 from daskpar.analyses.monte_carlo.plan import Plan, reached
 from daskpar.analyses.monte_carlo.planning import plan_from_options
 from daskpar.analysis import load_code
-from daskpar.by_hand import Variables
+from daskpar.by_hand import Clock, Variables
 from daskpar.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Beginning:
         self.first = tasks.first(self.work, self.prepared)
 
 
-def in_rounds(beginning: Beginning, compute_all: ComputeAll) -> Variables:
+def in_rounds(beginning: Beginning, compute_all: ComputeAll, clock: Clock | None = None) -> Variables:
     """Compute blocks until there are samples enough, and return the variables of the result.
 
     Parameters
@@ -68,16 +68,21 @@ def in_rounds(beginning: Beginning, compute_all: ComputeAll) -> Variables:
     compute_all : callable
         ``compute_all(work, runs)`` gives the node of each run of batches, in order: what one version does in
         its way, and another in its.
+    clock : Clock, optional
+        Is told when blocks are computed, and when their nodes are merged.
     """
+    clock = clock or Clock()
     plan = beginning.plan
     nodes: dict[tuple[int, int, int], tasks.Partial] = {}
     most = plan.sampling.n_batches
     for end in round_ends(most) if plan.in_rounds else [most]:
+        clock.phase("compute")
         shorter = plan.until(end)
         segments = tasks.segments(shorter.blocks())
         missing = [segment for segment in segments if _name(shorter, segment.run) not in nodes]
         runs = [run for segment in missing for run in segment.blocks]
         found = iter(compute_all(tasks.Work(shorter.sampling, beginning.work.bins), runs))
+        clock.phase("gather")
         for segment in missing:
             nodes[_name(shorter, segment.run)] = _merged(
                 {block.first: next(found) for block in segment.blocks}, segment.span

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from daskpar.errors import InputError, RecipeError
 from daskpar.inputs.files import FileItem, unchanged
+from daskpar.inputs.reading_time import timed
 
 Floats = NDArray[np.float64]
 
@@ -112,6 +113,7 @@ class Columns:
                 raise InputError(f"cannot be read as a table of numbers: {fault}", path=file.path) from fault
 
 
+@timed
 def _open_table(path: str, names: tuple[str, ...]) -> dict[str, Any]:
     suffix = Path(os.fspath(path)).suffix.lower()
     if suffix == ".npy":

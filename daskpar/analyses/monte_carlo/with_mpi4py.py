@@ -33,12 +33,14 @@ def run(job: Job) -> Variables | None:
             tasks.block(work, block, beginning.prepared, beginning.first)
             for block in runs[world.rank :: world.size]
         ]
+        world.barrier()
+        job.clock.phase("gather")
         shares: Any = world.allgather(mine)
+        job.moved(shares, times=world.size - 1)
         return [shares[number % world.size][number // world.size] for number in range(len(runs))]
 
-    job.clock.phase("compute")
     # All ranks gather, not only rank 0: each must know whether the target is reached.
-    found = rounds.in_rounds(beginning, compute_all)
+    found = rounds.in_rounds(beginning, compute_all, job.clock)
     return found if world.rank == 0 else None
 
 
@@ -53,10 +55,11 @@ def run_pool(job: Job) -> Variables | None:
 
         def compute_all(work: tasks.Work, runs: Sequence[Run]) -> list[tasks.Partial]:
             compute = partial(_compute, work, beginning.prepared, beginning.first)
-            return list(pool.map(compute, runs))
+            found = list(pool.map(compute, runs))
+            job.moved(found)
+            return found
 
-        job.clock.phase("compute")
-        found = rounds.in_rounds(beginning, compute_all)
+        found = rounds.in_rounds(beginning, compute_all, job.clock)
         job.clock.phase("startup")  # its end: the workers are sent home
     return found
 
@@ -64,7 +67,7 @@ def run_pool(job: Job) -> Variables | None:
 def _begin(job: Job, world: Any) -> rounds.Beginning:
     record, options = world.bcast((job.record, job.options))
     world.barrier()
-    job.clock.phase("read")
+    job.clock.phase("compute")
     beginning = rounds.Beginning(record, options)
     job.clock.phase("startup")
     world.barrier()

@@ -20,7 +20,7 @@ _shared: Any = None  # of a worker: the prepared data, and what batch 0 decided
 
 def run(job: Job) -> Variables:
     """Compute the blocks in a pool of processes."""
-    job.clock.phase("read")
+    job.clock.phase("compute")
     beginning = rounds.Beginning(job.record, job.options)
     job.clock.phase("startup")
     context = get_context("spawn")  # fork copies locks that other threads hold, and then waits for them
@@ -32,10 +32,10 @@ def run(job: Job) -> Variables:
         def compute_all(work: tasks.Work, runs: Sequence[Run]) -> list[tasks.Partial]:
             jobs = [(number, work, block) for number, block in enumerate(runs)]
             found = dict(pool.imap_unordered(_compute, jobs))
+            job.moved(found)
             return [found[number] for number in range(len(runs))]
 
-        job.clock.phase("compute")
-        result = rounds.in_rounds(beginning, compute_all)
+        result = rounds.in_rounds(beginning, compute_all, job.clock)
         job.clock.phase("startup")  # its end: the workers are sent home
     return result
 

@@ -11,11 +11,10 @@ from daskpar.by_hand import Job, Variables
 
 def run(job: Job) -> Variables:
     """Compute the blocks in order."""
-    job.clock.phase("read")
+    job.clock.phase("compute")
     beginning = rounds.Beginning(job.record, job.options)
 
     def compute_all(work: tasks.Work, runs: Sequence[Run]) -> list[tasks.Partial]:
         return [tasks.block(work, block, beginning.prepared, beginning.first) for block in runs]
 
-    job.clock.phase("compute")
-    return rounds.in_rounds(beginning, compute_all)
+    return rounds.in_rounds(beginning, compute_all, job.clock)

@@ -16,7 +16,7 @@ from daskpar.by_hand import Job, Variables
 
 def run(job: Job) -> Variables:
     """Compute the blocks in threads."""
-    job.clock.phase("read")
+    job.clock.phase("compute")
     beginning = rounds.Beginning(job.record, job.options)
     job.clock.phase("startup")
     with ThreadPoolExecutor(job.workers) as pool:
@@ -26,5 +26,4 @@ def run(job: Job) -> Variables:
                 pool.map(lambda block: tasks.block(work, block, beginning.prepared, beginning.first), runs)
             )
 
-        job.clock.phase("compute")
-        return rounds.in_rounds(beginning, compute_all)
+        return rounds.in_rounds(beginning, compute_all, job.clock)

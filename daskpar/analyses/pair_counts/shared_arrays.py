@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -18,6 +19,11 @@ class Handle(NamedTuple):
 
     segment: str
     arrays: tuple[tuple[str, str, tuple[int, ...], int], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(np.dtype(dtype).itemsize * math.prod(shape) for _, dtype, shape, _ in self.arrays)
 
 
 def make_handle(segment: str, arrays: Sequence[Any]) -> Handle:

@@ -42,21 +42,23 @@ def run(job: Job) -> Variables | None:
     record, options = world.bcast((job.record, job.options))
     problem = Problem(record, options)
     world.barrier()
-    job.clock.phase("read")
+    job.clock.phase("compute")
     pieces = {
         letter: [problem.read(letter, n) for n in share(problem.number_of_pieces(letter), world)]
         for letter in problem.samples
     }
-    world.barrier()
-    job.clock.phase("compute")
     traffic = [0]
     centres = find_centres(problem, pieces[problem.base], world)
     sums = {letter: sum_weights(found, centres, problem.n_patches, world) for letter, found in pieces.items()}
-    partials = {name: count(problem, name, pieces, centres, world, traffic) for name in problem.questions}
+    mine = {name: count(problem, name, pieces, centres, world, traffic) for name in problem.questions}
     job.notes["bytes_moved"] = world.reduce(traffic[0])
-    if world.rank > 0:
-        return None
+    world.barrier()
     job.clock.phase("gather")
+    everyones = world.gather(mine)
+    if everyones is None:
+        return None
+    job.moved(everyones[1:])
+    partials = {name: [part for some in everyones for part in some[name]] for name in mine}
     counts = {name: finished(parts, problem.questions[name].doubled) for name, parts in partials.items()}
     return problem.result(counts, sums)
 
@@ -123,7 +125,7 @@ def make_plan(question: Any, one: Sequence[Any], two: Sequence[Any], world: Any)
 def count(
     problem: Problem, name: str, pieces: Mapping[str, Any], centres: Any, world: Any, traffic: list[int]
 ) -> list[Any]:
-    """Return the partials of all blocks of one count, on rank 0."""
+    """Return the partials of the own blocks of one count, in order."""
     question, (first, second) = problem.questions[name], problem.letters(name)
     one, two = pieces[first], pieces[second] if second else []
     plan = make_plan(question, one, two, world)
@@ -133,8 +135,7 @@ def count(
     others = own if second is None else to_slabs(question, plan, two, centres, world, traffic)
     within_reach = with_boundaries(question, plan, others, world, traffic)
     slabs = [named(within_reach if second is None else own)], [named(within_reach)] if second else []
-    partials = [stage.count_block(question, plan, *slabs, block) for block in mine]
-    return in_order(partials, world)
+    return [stage.count_block(question, plan, *slabs, block) for block in mine]
 
 
 def named(slab: Slab) -> dict[str, Any]:

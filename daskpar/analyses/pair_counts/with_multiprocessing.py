@@ -30,13 +30,12 @@ def run(job: Job) -> Variables:
     everyone = context.Barrier(job.workers + 1)
     with removed() as handles, context.Pool(job.workers, _begin, (everyone, problem)) as pool:
         everyone.wait(PATIENCE)
-        job.clock.phase("read")
+        job.clock.phase("compute")
         pieces: dict[str, list[Handle]] = {}
         for letter in problem.samples:
             numbers = range(problem.number_of_pieces(letter))
             pieces[letter] = pool.map(_read, [(letter, number) for number in numbers], 1)
             handles += pieces[letter]
-        job.clock.phase("compute")
         n_patches = problem.n_patches
         base = [mapped(handle) for handle in pieces[problem.base]]
         centres = find_centres(base, n_patches, problem.seed, problem.patch_grid) if n_patches else None
@@ -44,11 +43,12 @@ def run(job: Job) -> Variables:
             letter: summed(pool.map(_weigh, [(handle, centres, n_patches) for handle in found], 1))
             for letter, found in pieces.items()
         }
-        counts = {}
-        for name in problem.questions:
-            parts = _counted(problem, name, pieces, centres, pool, handles)
-            counts[name] = finished(parts, problem.questions[name].doubled)
+        partials = {
+            name: _counted(problem, name, pieces, centres, pool, handles, job) for name in problem.questions
+        }
+        job.moved(pieces, partials)
         job.clock.phase("gather")
+        counts = {name: finished(parts, problem.questions[name].doubled) for name, parts in partials.items()}
         result = problem.result(counts, sums)
         job.clock.phase("startup")  # its end: the workers are sent home
     return result
@@ -61,6 +61,7 @@ def _counted(
     centres: Any,
     pool: Any,
     handles: list[Handle],
+    job: Job,
 ) -> list[Any]:
     """Return the partials of all blocks of one count, in order."""
     question, samples = problem.questions[name], [letter for letter in problem.letters(name) if letter]
@@ -71,6 +72,7 @@ def _counted(
     for letter in samples:
         by_block.append(pool.map(_sort, [(name, plan, handle, centres) for handle in pieces[letter]], 1))
         handles += by_block[-1]
+    job.moved(by_block)
     # Where the sorted pieces are is said once, and not to each block anew.
     contents = share({"contents": np.frombuffer(json.dumps(by_block).encode(), np.uint8)})
     handles.append(contents)

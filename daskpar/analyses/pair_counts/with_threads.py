@@ -19,12 +19,11 @@ def run(job: Job) -> Variables:
     """Count the blocks in threads."""
     problem = Problem(job.record, job.options)
     with ThreadPoolExecutor(job.workers) as pool:
-        job.clock.phase("read")
+        job.clock.phase("compute")
         pieces = {
             letter: list(pool.map(partial(problem.read, letter), range(problem.number_of_pieces(letter))))
             for letter in problem.samples
         }
-        job.clock.phase("compute")
         n_patches = problem.n_patches
         centres = (
             find_centres(pieces[problem.base], n_patches, problem.seed, problem.patch_grid)
@@ -33,7 +32,7 @@ def run(job: Job) -> Variables:
         )
         weights = partial(weigh, centres=centres, n_patches=n_patches)
         sums = {letter: summed(list(pool.map(weights, found))) for letter, found in pieces.items()}
-        counts = {}
+        partials = {}
         for name, question in problem.questions.items():
             first, second = problem.letters(name)
             one, two = pieces[first], pieces[second] if second else []
@@ -42,7 +41,7 @@ def run(job: Job) -> Variables:
             by_block = partial(sort_piece, question, plan, centres=where)
             one, two = (list(pool.map(by_block, sample)) for sample in (one, two))
             count = partial(count_block, question, plan, one, two)
-            parts = list(pool.map(count, range(max(1, len(plan["ranges"])))))
-            counts[name] = finished(parts, question.doubled)
+            partials[name] = list(pool.map(count, range(max(1, len(plan["ranges"])))))
         job.clock.phase("gather")
+        counts = {name: finished(parts, problem.questions[name].doubled) for name, parts in partials.items()}
         return problem.result(counts, sums)
