@@ -32,6 +32,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+MESSAGES = 128  # for each worker, at least: it is late by less than one of them
 PHASES = ("startup", "read", "compute", "gather", "write")
 
 Variables = Mapping[str, tuple[tuple[str, ...], Any]]
@@ -118,6 +119,14 @@ class Job:
         the start and what they agree on (sizes, the plan) is not counted, nor is what threads share.
         """
         self.notes["bytes_moved"] = self.notes.get("bytes_moved", 0) + times * array_bytes(values)
+
+
+def blocks_a_message(blocks: int, workers: int) -> int:
+    """Return how many blocks a pool hands out at a time: several where they are many.
+
+    Yet so few that the worker that ends last works hardly longer than the others.
+    """
+    return max(1, blocks // (MESSAGES * workers))
 
 
 def array_bytes(value: Any) -> int:

@@ -20,10 +20,12 @@ A comparison is a folder beside the runs, made by ``daskpar compare``::
 
     name, created, state ("running", "done", "failed"), recipe (as data), recipe_text, analysis
     error              why it failed, or empty
-    machine            fingerprint, cpu, cores, versions, threads (environment), allocation (job and node, or
-                       empty)
+    machine            fingerprint, cpu, cores, versions, mpi, code (digest of this package), threads
+                       (environment), allocation (job and node, or empty)
+    problem            digest of recipe, input, and code of the user's
     mpi                which MPI the versions with ranks used, or empty
-    versions           list of {name, target, lines, launcher ("python", "mpi", "dask")}
+    versions           list of {name, target, lines, launcher ("python", "mpi", "dask"), threads}: the last is
+                       the thread variables as the version's own process had them
     workers            list of int; repeats, rounds_done, weak (bool)
     reference          the version that results are compared with
     agreement          list of {version, workers, result_hash, agrees, largest_ulp, differs (names), message}
@@ -44,8 +46,8 @@ A comparison is a folder beside the runs, made by ``daskpar compare``::
                        cores_occupied, peak_bytes, bytes_moved}
 
 ``timings.jsonl``: each line ``version, workers, cores_occupied, repeat, warmup (bool), seconds {startup,
-read, compute, gather, write, total}, peak_bytes, bytes_moved, result_hash, agrees, fingerprint``. Seconds of
-a version whose result differs are null: what is wrong has no time. What the phases mean says
+read, compute, gather, write, total}, peak_bytes, bytes_moved, result_hash, agrees, fingerprint, problem``.
+Seconds of a version whose result differs are null: what is wrong has no time. What the phases mean says
 `daskpar.by_hand.Clock`; ``total`` is from the start of the first process to the end of the last. Bytes are
 null where nothing moves between processes, see `daskpar.by_hand.Job.moved`; for dask, what blocks stored.
 """

@@ -79,7 +79,12 @@ def _rank() -> int:
 def _mpi() -> str:
     """Say which MPI was used, if any was."""
     used = sys.modules.get("mpi4py.MPI")
-    return "" if used is None else used.Get_library_version().split("\n")[0].split(",")[0].strip(" \0")
+    return "" if used is None else library_name(used.Get_library_version())
+
+
+def library_name(text: str) -> str:
+    """Return name and version of an MPI library from what it says of itself."""
+    return text.split("\n")[0].split(",")[0].strip(" \0")
 
 
 def _cpu_seconds() -> float:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from daskpar.atomic import write_text
+from daskpar.changes import file_digest
 from daskpar.comparison import timing
 from daskpar.comparison.agreement import Agreement, compare_results
 from daskpar.comparison.child import DASK
@@ -23,9 +24,11 @@ from daskpar.comparison.summary import summarised
 from daskpar.comparison.timing import Timing
 from daskpar.comparison.versions import lines_of_code
 from daskpar.comparison.with_dask import Setup
+from daskpar.durable import digest_of
 from daskpar.errors import ClusterError
-from daskpar.preparation import Prepared, prepare_nothing
+from daskpar.preparation import Prepared, identity_digest, prepare_nothing
 from daskpar.rundir import now
+from daskpar.user_code import code_of
 
 NARROW = 0.1  # relative width of the interval of a median below which more rounds are not worth their time
 Cell = tuple[Version, int]
@@ -65,6 +68,19 @@ def _launcher(prepared: Prepared, wanted: Request) -> Launcher:
     return Launcher(given, wanted.path, wanted.time_limit, profile_launcher(prepared.profile))
 
 
+def problem_digest(prepared: Prepared, weak: bool) -> str:
+    """Return a digest of what is computed: recipe, input, and code of the user's.
+
+    Of input that is made anew for each comparison the recipe says all; its files are new ones each time.
+    """
+    recipe = prepared.recipe.data()
+    made = bool((recipe["inputs"] or {}).get("synthetic"))
+    files = code_of(prepared.analysis, prepared.options)
+    code = {name: file_digest(path) for name, path in files.items() if not name.startswith("daskpar.")}
+    what = [recipe["analysis"], recipe["inputs"], recipe["options"], weak, code]
+    return digest_of([*what, None if made else identity_digest(prepared)])[:16]
+
+
 def _described(prepared: Prepared, versions: list[Version], wanted: Request) -> dict[str, Any]:
     recipe = prepared.recipe
     return {
@@ -76,6 +92,7 @@ def _described(prepared: Prepared, versions: list[Version], wanted: Request) -> 
         "recipe_text": recipe.dump(),
         "analysis": recipe.analysis,
         "machine": {**timing.machine(), "allocation": _allocation()},
+        "problem": problem_digest(prepared, wanted.weak),
         "versions": [
             {
                 "name": one.name,
@@ -172,6 +189,7 @@ class _Work:
             self._record(version, workers, 0, None, str(error))
             return False
         self.described["mpi"] = found.notes.get("mpi") or self.described["mpi"]
+        self._note_threads(version, found)
         reference = self.references.setdefault(size, found)
         result = compare_results(
             version.name, workers, found.result, found.result_hash, reference.result, reference.result_hash
@@ -184,6 +202,15 @@ class _Work:
         self.agreement.append(result)
         self.described["agreement"] = [one.data() for one in self.agreement]
         self.say(result.text())
+
+    def _note_threads(self, version: Version, found: Measured) -> None:
+        """Keep the thread variables that a version's own process had, those of all numbers of workers."""
+        entry = next(one for one in self.described["versions"] if one["name"] == version.name)
+        before = entry.get("threads", {})
+        entry["threads"] = {
+            name: ", ".join(dict.fromkeys([*filter(None, [before.get(name)]), value]))
+            for name, value in sorted(found.notes["threads"].items())
+        }
 
     def _measure(self, version: Version, workers: int, *, watch: bool = False) -> Measured:
         place = f"{version.name}-{workers}"
@@ -255,6 +282,7 @@ class _Work:
             cpu_seconds=found.notes.get("cpu_seconds") if found else None,
             result_hash=found.result_hash if found else "",
             agrees=not message, fingerprint=self.described["machine"]["fingerprint"], message=message,
+            problem=self.described["problem"],
         )  # fmt: skip
         if number == 0:
             self.peaks[version.name, workers] = made

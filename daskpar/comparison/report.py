@@ -175,14 +175,17 @@ def _laws(data: Mapping[str, Any]) -> Iterable[str]:
 def _machine(data: Mapping[str, Any]) -> str:
     machine = data["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-    threads = ", ".join(f"{name}={value}" for name, value in machine["threads"].items())
+    threads: dict[str, list[str]] = {}
+    for one in data["versions"]:
+        held = (one.get("threads") or machine["threads"]).items()
+        threads.setdefault(", ".join(f"{name}={value}" for name, value in held), []).append(one["name"])
     cores = f"{data['physical_cores']} physical cores, {machine['cores']} usable"
     facts = [
         ("processor", f"{machine['cpu']} ({cores})"),
         ("system", machine["system"]),
         ("packages", ", ".join(filter(None, [versions, data.get("mpi", "")]))),
         ("cores of", machine.get("allocation") or "this machine, outside a batch job"),
-        ("environment of all versions", threads),
+        ("environment of", "; ".join(f"{', '.join(names)}: {text}" for text, names in threads.items())),
         ("fingerprint", machine["fingerprint"]),
     ]
     return "<dl>" + "".join(f"<dt>{a}</dt><dd>{escape(str(b))}</dd>" for a, b in facts) + "</dl>"

@@ -1,15 +1,20 @@
-"""Timings as records: made once, appended as JSON lines, never mixed between unlike machines."""
+"""Timings as records: made once, appended as JSON lines, never mixed between unlike machines or problems."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib.metadata
 import json
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from daskpar.atomic import output_errors
+from daskpar.comparison.child import library_name
 from daskpar.errors import UsageError
 from daskpar.provenance import host, thread_environment, versions
 
@@ -40,9 +45,11 @@ class Timing:
     agrees : bool
         Whether the result is that of the reference.
     fingerprint : str
-        Of the machine, the packages and the thread variables.
+        Of the machine, the packages, MPI, this package's code and the thread variables.
     message : str
         Why there is no result.
+    problem : str
+        Digest of what was computed: recipe, input, and code of the user's.
     """
 
     version: str
@@ -57,6 +64,7 @@ class Timing:
     agrees: bool = True
     fingerprint: str = ""
     message: str = ""
+    problem: str = ""
 
     @property
     def warmup(self) -> bool:
@@ -83,10 +91,40 @@ def counted(timings: Iterable[Timing]) -> list[Timing]:
 
 def machine() -> dict[str, Any]:
     """Describe where timings are taken; ``fingerprint`` is equal only where they may be compared."""
+    from daskpar.compiled import sources_digest  # here: it brings the compiler
+
     known = {key: value for key, value in host().items() if key not in ("name", "cpu_features")}
-    found = {**known, "versions": versions(), "threads": thread_environment(1)}
+    found = {
+        **known,
+        "versions": {**versions(), "mpi4py": _mpi4py()},
+        "mpi": mpi_library() if _mpi4py() else "",
+        "code": sources_digest(Path(__file__).parents[1])[:16],
+        "threads": thread_environment(1),
+    }
     text = json.dumps(found, sort_keys=True)
     return {**found, "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:16]}
+
+
+def _mpi4py() -> str:
+    try:
+        return importlib.metadata.version("mpi4py")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+@functools.cache
+def mpi_library() -> str:
+    """Return name and version of the MPI that ranks will use, empty where there is none.
+
+    A process of its own is asked: to load MPI here would change what is started from here.
+    """
+    code = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; "
+    command = [sys.executable, "-c", code + "print(MPI.Get_library_version())"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (subprocess.SubprocessError, OSError):
+        return ""
+    return library_name(done.stdout)
 
 
 def append(path: Path, timings: Sequence[Timing]) -> None:
@@ -101,7 +139,7 @@ def read(path: Path) -> list[Timing]:
     Raises
     ------
     daskpar.errors.UsageError
-        A line is no timing, or they are from unlike machines.
+        A line is no timing, or they are from unlike machines or of unlike problems.
     """
     found = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -122,13 +160,19 @@ def together(*parts: Iterable[Timing]) -> list[Timing]:
     Raises
     ------
     daskpar.errors.UsageError
-        They are from unlike machines, whose times say nothing about each other.
+        They are from unlike machines, or of unlike problems: such times say nothing about each other.
     """
     found = [timing for part in parts for timing in part]
     prints = sorted({timing.fingerprint for timing in found})
     if len(prints) > 1:
         raise UsageError(
-            f"the timings are from unlike machines or packages: {', '.join(prints)}",
+            f"the timings are from unlike machines, packages or code: {', '.join(prints)}",
             "compare versions on one machine, in one environment",
+        )
+    problems = sorted({timing.problem for timing in found})
+    if len(problems) > 1:
+        raise UsageError(
+            f"the timings are of unlike recipes or inputs: {', '.join(problems)}",
+            "compare versions on one recipe, with one input",
         )
     return found

@@ -98,6 +98,8 @@ def test_phases_are_the_same_in_all_versions(name, tmp_path, runs):
         if not one.warmup
     }
     assert seen == dict.fromkeys(("dask", "serial", "threads", "multiprocessing"), PHASES_SEEN[name])
+    held = {one["name"]: one["threads"]["NUMBA_NUM_THREADS"] for one in found.data["versions"]}
+    assert held == dict.fromkeys(seen, "1")
     totals = [one.seconds["total"] for one in found.timings]
     assert totals == [pytest.approx(sum(one.seconds[phase] for phase in PHASES)) for one in found.timings]
     assert sum(totals) < took

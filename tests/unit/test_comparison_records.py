@@ -3,13 +3,16 @@
 import dataclasses
 import html.parser
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from daskpar.by_hand import Clock, cores_occupied
+from daskpar.by_hand import Clock, blocks_a_message, cores_occupied
 from daskpar.comparison.agreement import compare_results, difference
+from daskpar.comparison.measuring import problem_digest
 from daskpar.comparison.ratios import Ratio, all_ratios, median_interval, ratio_interval
 from daskpar.comparison.result import Comparison
 from daskpar.comparison.summary import conclusion, ratio_sentence, summarised
@@ -17,6 +20,7 @@ from daskpar.comparison.tables import escape, latex, markdown, rows
 from daskpar.comparison.timing import Timing, append, counted, machine, read, together
 from daskpar.dataset_store import result_hash
 from daskpar.errors import UsageError
+from daskpar.preparation import prepare_nothing
 
 
 def timing(version, seconds, workers=1, repeat=1, **more):
@@ -57,8 +61,61 @@ def test_the_fingerprint_knows_packages_and_processor_not_the_name_of_the_host(m
     assert "name" not in here
     monkeypatch.setattr("platform.node", lambda: "elsewhere")
     assert machine()["fingerprint"] == here["fingerprint"]
-    monkeypatch.setattr("daskpar.comparison.timing.versions", lambda: {"numpy": "0.1"})
-    assert machine()["fingerprint"] != here["fingerprint"]
+    for name, other in (
+        ("daskpar.comparison.timing.versions", lambda: {"numpy": "0.1"}),
+        ("daskpar.comparison.timing.mpi_library", lambda: "MPICH 0.1"),
+        ("daskpar.comparison.timing._mpi4py", lambda: "0.1"),
+        ("daskpar.compiled.sources_digest", lambda folder: "0" * 64),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setattr(name, other)
+            assert machine()["fingerprint"] != here["fingerprint"], name
+    assert machine() == here
+
+
+def test_the_mpi_library_is_known_before_ranks_are_started():
+    pytest.importorskip("mpi4py", reason="mpi4py is not installed")
+    code = "from mpi4py.MPI import Get_library_version as said; print(said())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert machine()["mpi"]
+    assert done.stdout.startswith(machine()["mpi"].partition(" ")[0])
+
+
+def test_unlike_problems_are_never_mixed(tmp_path, monkeypatch):
+    other = dataclasses.replace(timing("dask", 1.0), problem="there")
+    with pytest.raises(UsageError, match="unlike recipes or inputs"):
+        together([timing("dask", 1.0)], [other])
+    (tmp_path / "mine.py").write_text("def call(path): return 1\n")
+    (tmp_path / "a.txt").write_text("a")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def problem(weak=False, **options):
+        options = {"function": "mine:call", **options}
+        recipe = {"name": "x", "analysis": "map", "inputs": {"files": str(tmp_path / "a.txt")}}
+        recipe["options"] = options
+        return problem_digest(prepare_nothing(recipe, "local", tmp_path / "s", allow_code=True), weak)
+
+    found = [problem(), problem(weak=True), problem(retries=1)]
+    (tmp_path / "a.txt").write_text("other")
+    found.append(problem())
+    (tmp_path / "mine.py").write_text("def call(path): return 2\n")
+    found.append(problem())
+    assert len(set(found)) == len(found)
+    assert problem() == found[-1]
+
+
+def test_made_input_is_the_same_problem_each_time(tmp_path):
+    recipe = {
+        "name": "x", "analysis": "image_stats", "inputs": {"synthetic": {"n_frames": 2, "shape": [8, 9]}},
+    }  # fmt: skip
+    found = {problem_digest(prepare_nothing(recipe, "local", tmp_path / n), False) for n in ("a", "b")}
+    assert len(found) == 1
+
+
+def test_a_worker_is_late_by_less_than_a_message():
+    for blocks, workers in ((1, 4), (500, 2), (50_000, 2), (50_000, 64)):
+        assert blocks_a_message(blocks, workers) <= max(1, blocks / workers / 100)
+    assert blocks_a_message(50_000, 2) > 100
 
 
 def test_what_is_wrong_does_not_count():
@@ -102,6 +159,21 @@ def test_a_clock_is_always_in_one_phase(monkeypatch):
         now[0] += spent
     assert clock.stop() == {
         "startup": 3.0, "read": 2.0, "compute": 8.0, "gather": 0.0, "write": 0.0, "total": 13.0,
+    }  # fmt: skip
+
+
+def test_what_is_known_only_afterwards_is_counted_where_it_belongs(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("daskpar.by_hand.time.monotonic", lambda: now[0])
+    clock = Clock(100.0)
+    clock.phase("compute")
+    now[0] = 107.0
+    clock.phase("gather", 104.0)
+    clock.phase("startup")
+    clock.take("read", 1.5, out_of="compute")
+    clock.take("read", 9.0, out_of="gather")  # no more than there is
+    assert clock.stop() == {
+        "startup": 0.0, "read": 4.5, "compute": 2.5, "gather": 0.0, "write": 0.0, "total": 7.0,
     }  # fmt: skip
 
 

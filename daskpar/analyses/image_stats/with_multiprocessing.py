@@ -14,7 +14,7 @@ import numpy as np
 
 from daskpar.analyses.image_stats.partition import Span
 from daskpar.analyses.image_stats.steps import Problem
-from daskpar.by_hand import Job, Variables
+from daskpar.by_hand import Job, Variables, blocks_a_message
 
 PATIENCE = 120.0  # seconds that workers may take to start
 _problem: Any = None  # of a worker
@@ -38,8 +38,9 @@ def run(job: Job) -> Variables:
             everyone.wait(PATIENCE)
             job.clock.phase("compute")
             # Both kinds of block are handed out before either is awaited: no worker is idle in between.
-            combined = pool.imap_unordered(_combine, problem.bands)
-            statistics = pool.imap(_statistics, problem.groups)
+            chunk = blocks_a_message(len(problem.bands) + len(problem.groups), job.workers)
+            combined = pool.imap_unordered(_combine, problem.bands, chunk)
+            statistics = pool.imap(_statistics, problem.groups, chunk)
             rejected, groups = list(combined), list(statistics)
             job.moved(rejected, groups, [memory.buf for memory, _ in planes.values()])
             job.clock.phase("gather")

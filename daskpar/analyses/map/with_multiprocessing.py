@@ -11,7 +11,7 @@ from typing import Any
 
 from daskpar.analyses.map import kernel, rows
 from daskpar.analysis import load_code
-from daskpar.by_hand import Job, Variables
+from daskpar.by_hand import Job, Variables, blocks_a_message
 
 PATIENCE = 120.0  # seconds that workers may take to start
 _work: Any = None  # of a worker: the function and the options
@@ -25,8 +25,7 @@ def run(job: Job) -> Variables:
         everyone.wait(PATIENCE)
 
         def compute_all(blocks: list[rows.Block]) -> list[kernel.Partial]:
-            # Several blocks a message where there are many, yet enough messages to share them out evenly.
-            chunk = max(1, len(blocks) // (32 * job.workers))
+            chunk = blocks_a_message(len(blocks), job.workers)
             found = dict(pool.imap_unordered(_compute, enumerate(blocks), chunk))
             job.moved(found)
             return [found[number] for number in range(len(blocks))]

@@ -12,7 +12,7 @@ from typing import Any
 
 from daskpar.analyses.monte_carlo import rounds, tasks
 from daskpar.analyses.monte_carlo.kernel.blocks import Run
-from daskpar.by_hand import Job, Variables
+from daskpar.by_hand import Job, Variables, blocks_a_message
 
 PATIENCE = 120.0  # seconds that workers may take to start
 _shared: Any = None  # of a worker: the prepared data, and what batch 0 decided
@@ -31,7 +31,7 @@ def run(job: Job) -> Variables:
 
         def compute_all(work: tasks.Work, runs: Sequence[Run]) -> list[tasks.Partial]:
             jobs = [(number, work, block) for number, block in enumerate(runs)]
-            found = dict(pool.imap_unordered(_compute, jobs))
+            found = dict(pool.imap_unordered(_compute, jobs, blocks_a_message(len(runs), job.workers)))
             job.moved(found)
             return [found[number] for number in range(len(runs))]
 

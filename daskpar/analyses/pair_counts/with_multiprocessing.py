@@ -17,7 +17,7 @@ from daskpar.analyses.pair_counts.cells_stage import count_block, make_plan, sor
 from daskpar.analyses.pair_counts.problem import MOST_BLOCKS, Problem
 from daskpar.analyses.pair_counts.shared_arrays import Handle, make_handle, mapped, removed, share
 from daskpar.analyses.pair_counts.steps import find_centres, finished, summed, weigh
-from daskpar.by_hand import Job, Variables
+from daskpar.by_hand import Job, Variables, blocks_a_message
 
 PATIENCE = 120.0  # seconds that workers may take to start
 _problem: Any = None  # of a worker
@@ -77,7 +77,8 @@ def _counted(
     contents = share({"contents": np.frombuffer(json.dumps(by_block).encode(), np.uint8)})
     handles.append(contents)
     blocks = range(max(1, len(mapped(plan)["ranges"])))
-    found = dict(pool.imap_unordered(_count, [(name, plan, contents, k) for k in blocks]))
+    todo = [(name, plan, contents, k) for k in blocks]
+    found = dict(pool.imap_unordered(_count, todo, blocks_a_message(len(todo), job.workers)))
     return [found[k] for k in blocks]
 
 
