@@ -25,6 +25,7 @@ from daskpar.comparison.launch import Launcher, Version
 from daskpar.comparison.versions import chosen_versions, code_lines, lines_of_code
 from daskpar.dataset_store import result_hash
 from daskpar.errors import ClusterError, UsageError
+from daskpar.inputs.reading_time import NOTED_IN, seconds_read
 from daskpar.preparation import prepare_nothing
 
 HERE = ("serial", "threads", "asyncio")  # run in the process of the test
@@ -37,16 +38,24 @@ def _many_blocks(monkeypatch):
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_in_one_process(name, tmp_path):
+def test_in_one_process(name, tmp_path, monkeypatch):
     problem = prepared(name, tmp_path)
     wanted = result_hash(dask_result(problem))
+    reads = name in ("bootstrap", "pair_counts", "correlation", "image_stats", "float images")
     tried = 0
     for version, target in problem.analysis.by_hand.items():
         for workers in (1, 3) if version in HERE else ():
-            job = Job(problem.record, problem.options, workers)
-            found = load_code(target)(job)
+            job, noted = Job(problem.record, problem.options, workers), tmp_path / f"{version}-{workers}"
+            noted.mkdir()
+            with monkeypatch.context() as probed:
+                probed.setenv(NOTED_IN, str(noted))
+                found = load_code(target)(job)
             assert hash_of(found) == wanted, (version, workers)
-            assert set(job.clock.stop()) == {*PHASES, "total"}
+            seconds = job.clock.stop()
+            assert set(seconds) == {*PHASES, "total"}
+            assert {phase for phase in PHASES if seconds[phase] > 0} == {"startup", "compute", "gather"}
+            assert (seconds_read(noted) > 0) == reads
+            assert "bytes_moved" not in job.notes
             tried += 1
     assert tried >= 4
 
@@ -75,17 +84,15 @@ def test_in_fresh_processes(name, tmp_path):
         assert (found.notes.get("bytes_moved", 0) > 0) == (how != "prange")
 
 
-PHASES_SEEN = {
-    "map": {"startup", "compute", "gather", "write"},
-    "bootstrap": set(PHASES),
-    "pair_counts": set(PHASES),
-    "image_stats": set(PHASES),
-}
+PHASES_SEEN = {"map": {"startup", "compute", "gather", "write"}, "bootstrap": set(PHASES)}
 
 
 @pytest.mark.parametrize("name", PHASES_SEEN)
 def test_phases_are_the_same_in_all_versions(name, tmp_path, runs):
-    """By dask and by hand the same probes see something; together they are all the time there was."""
+    """By dask and by hand the same probes see something; together they are all the time there was.
+
+    Of images and pairs, see tests/mpi/test_compare.py.
+    """
     recipe = {"name": "small", **PROBLEMS[name]}
     began = time.monotonic()
     found = daskpar.compare(
