@@ -7,7 +7,6 @@ stops when the last block is computed, before any result travels.
 """
 
 import os
-import time
 from multiprocessing import get_context
 
 import daskpar.analyses.image_stats.steps as images
@@ -18,14 +17,7 @@ from daskpar.analyses.pair_counts.problem import MOST_BLOCKS, Problem
 from daskpar.analyses.pair_counts.steps import finished
 from daskpar.analysis import load_code
 
-WAIT = 0.05  # seconds that the waiting function waits
 PATIENCE = 600.0
-
-
-def waiting(parameters):
-    """Wait as for a server, and return the parameters: work without a processor."""
-    time.sleep(parameters.get("seconds", WAIT))
-    return dict(parameters)
 
 
 def image_stats(job):

@@ -8,18 +8,13 @@ and that is measured, too. With the defaults about six minutes, and 100 MB a wor
 """
 
 import argparse
-import os
-import sys
 import tempfile
-from pathlib import Path
 
 import numpy as np
 
 import daskpar
 from daskpar.comparison.ratios import times
 from daskpar.comparison.simulation import predict, recorded
-
-HERE = Path(__file__).resolve().parent
 
 
 def main():
@@ -36,28 +31,15 @@ def main():
 
 def asleep(workers, blocks, seconds, repeats=1):
     """Return seconds of work measured on so many workers and predicted from one and two, and the error."""
-    variables = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     recipe = {
         "name": "sleepers",
         "analysis": "map",
         "inputs": {"grid": {"number": list(range(blocks)), "seconds": [seconds]}},
-        "options": {"function": "bare_kernels:waiting", "items_per_block": 1},
+        "options": {"function": "daskpar.analyses.map.examples:waiting", "items_per_block": 1},
     }
-    before = os.environ.get("PYTHONPATH")
-    sys.path.insert(0, str(HERE))
-    os.environ["PYTHONPATH"] = variables
-    try:
-        with tempfile.TemporaryDirectory() as runs:
-            found = daskpar.compare(
-                recipe, ["dask"], [1, 2, workers], repeats, runs=runs, allow_code=True, say=print
-            )
-            timings, data = found.timings, found.data  # read while they are there
-    finally:
-        sys.path.remove(str(HERE))
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+    with tempfile.TemporaryDirectory() as runs:
+        found = daskpar.compare(recipe, ["dask"], [1, 2, workers], repeats, runs=runs, say=print)
+        timings, data = found.timings, found.data  # read while they are there
     took = {n: float(np.median(list(times(timings, "dask", n).values()))) for n in (1, 2, workers)}
     known = {n: took[n] for n in (1, 2)}
     startup = {one["workers"]: one["startup"] for one in data["phases"]}

@@ -1,11 +1,13 @@
 """The table "threads, processes, MPI or dask?" of the README, from measurements on this machine."""
 
+from daskpar.analyses.map.examples import WAIT
+from daskpar.analyses.map.with_asyncio import AT_ONCE
 from daskpar.comparison.ratios import ratio_interval, times
 
 WAITING_WORKERS = 8  # those who wait share a core
 ROWS = {
     "threads": "threads",
-    "asyncio, a thread for each call": "asyncio",
+    "asyncio (coroutines; else a thread for each call)": "asyncio",
     "numba `prange`": "prange",
     "`multiprocessing`": "multiprocessing",
     "`concurrent.futures` processes": "processes",
@@ -18,18 +20,18 @@ def decide(recipes, seconds, repeats, workers):
     """Measure and return the table as Markdown: speed-up over the serial version."""
     from bench_compare import measured
 
-    waits = max(WAITING_WORKERS, round(2 * seconds / 0.05))
+    waits = max(WAITING_WORKERS, round(2 * seconds / WAIT))
     waiting = {
         "analysis": "map",
-        "inputs": {"grid": {"item": list(range(waits))}},
-        "options": {"function": "bare_kernels:waiting"},
+        "inputs": {"grid": {"number": list(range(waits))}},
+        "options": {"function": "daskpar.analyses.map.examples:waiting"},
     }
     image = ["threads", "prange", "multiprocessing", "mpi4py"]
     rows = ["threads", "asyncio", "multiprocessing", "processes", "mpi4py"]
     columns = {
         f"numba, {workers} workers": (recipes["image_stats"], image, workers),
         f"pure Python, {workers} workers": (recipes["map"], rows, workers),
-        f"waiting, {WAITING_WORKERS} workers": (waiting, rows, WAITING_WORKERS),
+        f"waiting, {WAITING_WORKERS} workers (asyncio: {AT_ONCE} at once)": (waiting, rows, WAITING_WORKERS),
     }
     found = {}
     for title, (recipe, versions, n) in columns.items():
