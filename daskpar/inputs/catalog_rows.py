@@ -13,7 +13,7 @@ import numpy as np
 from daskpar.errors import InputError
 from daskpar.inputs.catalog_record import Column, Floats, Table
 from daskpar.inputs.file_access import OpenFile, is_gzip, library_errors, read_exactly, reader
-from daskpar.inputs.fits_file import Hdu, Selector, place, walk
+from daskpar.inputs.fits_file import Hdu, Selector, find, place
 from daskpar.inputs.fits_header import Header, Value
 
 _TFORM = re.compile(r"(\d*)([A-Z])")
@@ -35,29 +35,12 @@ def scan_fits(file: OpenFile, path: str, wanted: Selector | None) -> Table:
     if is_gzip(file):
         raise InputError("this table is gzipped, and rows of it cannot be reached", "gunzip it first")
     with reader(file, zipped=False) as read_at:
-        seen: list[Hdu] = []
-        for hdu in walk(read_at, file.size):
-            seen.append(hdu)
-            if _matches(hdu, wanted):
-                return _fits_table(file, path, hdu)
-    listing = ", ".join(hdu.describe() for hdu in seen[:20])
-    what = "no HDU holds a binary table" if wanted is None else "there is no such HDU"
-    raise InputError(what, f"the file has: {listing}", place=place(wanted))
-
-
-def _matches(hdu: Hdu, wanted: Selector | None) -> bool:
-    if wanted is None:
-        return hdu.kind == "BINTABLE"
-    if isinstance(wanted, int):
-        return hdu.number == wanted
-    name, version = (wanted, None) if isinstance(wanted, str) else wanted
-    return hdu.name == name.upper() and version in (None, hdu.version)
+        hdu, _ = find(read_at, file.size, wanted, ("BINTABLE",), "a binary table")
+        return _fits_table(file, path, hdu)
 
 
 def _fits_table(file: OpenFile, path: str, hdu: Hdu) -> Table:
     where = place(hdu.number)
-    if hdu.kind != "BINTABLE":
-        raise InputError(f"this HDU holds {hdu.kind}, not a binary table", "choose another", place=where)
     if len(hdu.shape) != 2:
         what = f"the table has {len(hdu.shape)} axes; FITS tables have two"
         raise InputError(what, "mend the header", place=where, key="NAXIS")

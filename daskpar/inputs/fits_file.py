@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from daskpar.errors import InputError
@@ -11,6 +11,15 @@ from daskpar.inputs.pixel_format import STORED
 
 #: What a user may write for an HDU: a number, a name, or a name and an EXTVER.
 Selector = int | str | tuple[str, int]
+#: The kinds of HDU that hold one; what messages say of those that do not.
+IMAGES = ("image", "tiled")
+HELD = {
+    "empty": "holds no data",
+    "groups": "holds random groups",
+    "image": "holds an image",
+    "tiled": "holds a compressed image",
+}
+MOST_LISTED = 20
 
 
 class Hdu(NamedTuple):
@@ -150,34 +159,51 @@ def walk(read_at: ReadAt, size: int | None) -> Iterator[Hdu]:
             return
 
 
-def find(read_at: ReadAt, size: int | None, wanted: Selector | None) -> tuple[Hdu, Header]:
+def find(
+    read_at: ReadAt,
+    size: int | None,
+    wanted: Selector | None,
+    kinds: Sequence[str] = IMAGES,
+    called: str = "an image",
+) -> tuple[Hdu, Header]:
     """Find the HDU that a user asked for, and the primary header.
 
-    ``wanted=None`` takes the first HDU that holds an image, as ``astropy.io.fits.getdata`` does.
+    ``wanted=None`` takes the first HDU of these kinds, as ``astropy.io.fits.getdata`` does.
 
     Raises
     ------
     InputError
-        Where there is no such HDU; the message lists those there are.
+        Where there is no such HDU, or it is of another kind; the message lists those there are.
     """
     seen: list[Hdu] = []
-    for hdu in walk(read_at, size):
-        seen.append(hdu)
-        if _matches(hdu, wanted):
-            return hdu, seen[0].header
-    listing = ", ".join(h.describe() for h in seen[:20]) + (", ..." if len(seen) > 20 else "")
-    what = "no HDU holds an image" if wanted is None else "there is no such HDU"
-    raise InputError(what, f"the file has: {listing}", place=place(wanted))
+    found: Hdu | None = None
+    try:
+        for hdu in walk(read_at, size):
+            seen.append(hdu)
+            if found is None and (hdu.kind in kinds if wanted is None else _matches(hdu, wanted)):
+                found = hdu
+                if hdu.kind in kinds:
+                    return hdu, seen[0].header
+            if found is not None and len(seen) > MOST_LISTED:
+                break
+    except InputError:
+        if found is None:  # damage behind the HDU that was asked for is another matter
+            raise
+    todo = "the file has: " + ", ".join(hdu.describe() for hdu in seen[:MOST_LISTED])
+    todo += ", ..." if len(seen) > MOST_LISTED else ""
+    if found is not None:
+        what = f"the HDU {HELD.get(found.kind, f'is a {found.kind}')}, not {called}"
+        todo = f"choose another with hdu= or file.fits[NAME]; {todo}"
+        raise InputError(what, todo, place=place(found.number))
+    what = f"no HDU holds {called}" if wanted is None else "there is no such HDU"
+    raise InputError(what, todo, place=place(wanted))
 
 
-def _matches(hdu: Hdu, wanted: Selector | None) -> bool:
-    if wanted is None:
-        return hdu.kind in ("image", "tiled")
+def _matches(hdu: Hdu, wanted: Selector) -> bool:
     if isinstance(wanted, int):
         return hdu.number == wanted
-    if isinstance(wanted, str):
-        return hdu.name == wanted.upper()
-    return hdu.name == wanted[0].upper() and hdu.version == wanted[1]
+    name, version = (wanted, None) if isinstance(wanted, str) else wanted
+    return hdu.name == name.upper() and version in (None, hdu.version)
 
 
 def place(wanted: Selector | None) -> str:

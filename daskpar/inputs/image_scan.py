@@ -108,9 +108,6 @@ def _row(source: Source, file: OpenFile, hdu: Hdu, primary: Header, zipped: bool
 
 def _shape(hdu: Hdu) -> tuple[int, int]:
     """Return (rows, columns); further axes may only have length 1."""
-    if hdu.kind not in ("image", "tiled"):
-        kind = {"empty": "holds no data", "groups": "holds random groups"}.get(hdu.kind, f"is a {hdu.kind}")
-        raise InputError(f"the HDU {kind}, not an image", "choose another with hdu= or file.fits[NAME]")
     shape = axes(hdu.header, "Z") if hdu.kind == "tiled" else hdu.shape
     if len(shape) < 2:
         raise InputError(f"the image has {len(shape)} axis", "frames have two axes", key="NAXIS")

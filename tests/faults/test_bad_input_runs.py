@@ -157,7 +157,7 @@ def code(text, *says, analysis="map", late=False, **options):
     def make(folder):
         (folder / "mine.py").write_text(text)
 
-    return Case(make, recipe, says, 2, seconds=60 if late else 5, late=late, more=("--allow-code",))
+    return Case(make, recipe, says, 2, seconds=200 if late else 5, late=late, more=("--allow-code",))
 
 
 def unreadable(folder):
@@ -185,8 +185,8 @@ CASES = {
     "20 absurd width": offenders("the data are cut off", NAXIS1=10**15),
     "20 absurd area": offenders("the data are cut off", NAXIS1=2**62, NAXIS2=2**62),
     "22 HDU missing": image((r"mef\.fits\[7\].*1 SCI.*5 CAT.* BINTABLE",), write_mef, {"hdu": 7}),
-    "22 HDU without data": image((r"mef\.fits\[0\].* no data",), write_mef, {"hdu": 0}),
-    "22 table as image": image((r"mef\.fits\[5\].* BINTABLE",), write_mef, {"hdu": 5}),
+    "22 HDU without data": image((r"mef\.fits\[0\].* no data.*5 CAT.* BINTABLE",), write_mef, {"hdu": 0}),
+    "22 table as image": image((r"mef\.fits\[5\].* is a BINTABLE.*1 SCI.*5 CAT",), write_mef, {"hdu": 5}),
     "23 empty glob": image((r"inputs.files: no file matches '\*.fits'",), lambda folder: None),
     "23 folder": bad_file("folder"),
     "23 fifo": bad_file("fifo"),
@@ -294,7 +294,7 @@ WORK = {
 @pytest.mark.parametrize("name", WORK)
 def test_odd_input_works(tmp_path, begin, name):
     case, frames, said = WORK[name]
-    case = dataclasses.replace(case, seconds=60)
+    case = dataclasses.replace(case, seconds=200)
     if name == "23 one file":
         case = dataclasses.replace(case, make=lambda folder: write(folder / BAD))
     ended = begin(case)
@@ -326,7 +326,7 @@ def test_pixels_without_a_value_are_not_used_but_counted(tmp_path, begin, form, 
         for i, frame in enumerate(pixels):
             write(folder / f"f{i}.fits", primary(**cards), frame)
 
-    ended = begin(image((), make, options={"combine": {"rejection": "none"}}, seconds=60))
+    ended = begin(image((), make, options={"combine": {"rejection": "none"}}, seconds=200))
     assert ended.code == 0, ended.stderr
     (results,) = tmp_path.glob("runs/*/results")
     whole = np.stack([fits.getdata(tmp_path / "here" / f"f{i}.fits").astype(float) for i in range(3)])
@@ -372,7 +372,7 @@ def test_output_that_exists_is_kept_unless_told(tmp_path, cli):
 def test_a_catalog_of_one_row_has_no_pairs(tmp_path, begin):
     case = bad_catalog("weight negative")
     case.make = lambda folder: catalog({"ra": [1.0], "dec": [2.0], "w": [1.0]})(folder / "bad.fits")
-    case.seconds = 60
+    case.seconds = 200
     ended = begin(case)
     assert ended.code == 0, ended.stderr
     (path,) = tmp_path.glob("runs/*/results/pairs.ecsv")
@@ -410,7 +410,7 @@ def test_pairs_of_points_in_odd_places_equal_brute_force(tmp_path, begin, points
         "name": "odd", "analysis": "pair_counts", "inputs": {"files": "odd.npy"},
         "options": {"estimator": None, **options}, "outputs": ["pairs.ecsv"],
     }  # fmt: skip
-    ended = begin(Case(lambda folder: catalog(columns)(folder / "odd.npy"), recipe, (), seconds=60))
+    ended = begin(Case(lambda folder: catalog(columns)(folder / "odd.npy"), recipe, (), seconds=200))
     assert ended.code == 0, ended.stderr
     (path,) = tmp_path.glob("runs/*/results/pairs.ecsv")
     expected = [int(((low <= squares) & (squares < high)).sum()) for low, high in itertools.pairwise(bounds)]
