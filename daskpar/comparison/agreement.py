@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,11 +48,17 @@ class Agreement:
     def text(self) -> str:
         """Return it in a sentence."""
         who = f"{self.version} with {self.workers} worker{'s' if self.workers > 1 else ''}"
+        word = verdict(self.data())
         if self.agrees:
-            return f"{who}: the same bits"
+            return f"{who}: the {word}"
         if self.message:
-            return f"{who}: FAILED, {self.message}"
-        return f"{who}: DIFFERS in {', '.join(self.differs)}"
+            return f"{who}: {word}, {self.message}"
+        return f"{who}: {word} in {', '.join(self.differs)}"
+
+
+def verdict(one: Mapping[str, Any]) -> str:
+    """Return what a row of the agreement says in a word or two: ``same bits``, ``DIFFERS`` or ``FAILED``."""
+    return "same bits" if one["agrees"] else "DIFFERS" if one["result_hash"] else "FAILED"
 
 
 def compare_results(

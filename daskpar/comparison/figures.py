@@ -14,6 +14,7 @@ from bokeh.plotting import figure
 
 from daskpar.by_hand import PHASES
 from daskpar.comparison.laws import LAWS
+from daskpar.comparison.tables import serial
 
 SAMPLES = 100  # of a curve
 MOST_BARS = 2000  # of a task stream
@@ -79,28 +80,28 @@ def speedup(data: Mapping[str, Any]) -> Any:
     points = [one for one in data["scaling"] if one["speedup"] is not None]
     if not points:
         return None
-    plot = _figure(title="Speed-up over the serial time")
+    scaled = "Scaled speed-up" if data["weak"] else "Speed-up"
+    plot = _figure(title=f"{scaled} over {serial(data)}")
     _axes(plot, points, "speed-up")
     most = max(one["workers"] for one in points)
     plot.line([1, most], [1, most], line_dash="dotted", color="grey", legend_label="ideal")
     for name, mine in _by_version(points).items():
         _series(plot, name, colours(data)[name], mine, "speedup", line=False)
-    base = {one["version"]: one for one in points if one["workers"] == 1}
     for fit in data["fits"]:
-        if fit["chosen"] and fit["version"] in base:
+        if fit["chosen"] and data.get("serial"):
             n = np.linspace(1, most, SAMPLES)
             law = LAWS[fit["law"]][0](n, *list(fit["parameters"].values())[1:])
-            start = base[fit["version"]]["seconds"] * base[fit["version"]]["speedup"]
-            plot.line(n, law * start / fit["parameters"]["seconds"], color=colours(data)[fit["version"]])
+            over = data["serial"]["seconds"] / fit["parameters"]["seconds"]
+            plot.line(n, over * law, color=colours(data)[fit["version"]])
     return plot
 
 
 def efficiency(data: Mapping[str, Any]) -> Any:
-    """Return the share of each worker that is used."""
+    """Return the share of each core occupied that is used."""
     points = [one for one in data["scaling"] if one["efficiency"] is not None]
     if not points:
         return None
-    plot = _figure(title="Efficiency (hollow: more workers than physical cores)")
+    plot = _figure(title="Efficiency a core occupied (hollow: more than there are)")
     _axes(plot, points, "efficiency")
     for name, mine in _by_version(points).items():
         _series(plot, name, colours(data)[name], mine, "efficiency")
@@ -172,9 +173,10 @@ def _by_version(points: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[s
 def _series(
     plot: Any, name: str, colour: str, mine: Sequence[Mapping[str, Any]], what: str, *, line: bool = True
 ) -> None:
-    """Draw one version; hollow where there were more workers than cores."""
+    """Draw one version; hollow where it occupied more cores than there are."""
     x, y = [one["workers"] for one in mine], [one[what] for one in mine]
     if line:
         plot.line(x, y, color=colour, legend_label=name)
     fill = ["white" if one["oversubscribed"] else colour for one in mine]
-    plot.scatter(x, y, size=8, line_color=colour, fill_color=fill, legend_label=name)
+    source = ColumnDataSource({"x": x, "y": y, "fill": fill}, name=f"{what} {name}")
+    plot.scatter("x", "y", source=source, size=8, line_color=colour, fill_color="fill", legend_label=name)

@@ -9,8 +9,14 @@ gustafson  s + (1 - s) N                             s: serial share
 usl        N / (1 + σ (N - 1) + κ N (N - 1))         σ contention, κ coherence
 ========== ========================================= ===================
 
-Amdahl 1967; Gustafson 1988; Gunther 2007. The fit is by least squares in log T, since the scatter of times is
-relative; the choice by Akaike's criterion with the correction for few points (AICc).
+Amdahl 1967; Gustafson 1988; Gunther 2007. Amdahl's is for problems of fixed size, Gustafson's for those that
+grow, the third for both.
+
+A point is a number of workers: the median of its log T, since the scatter of times is relative. Repeats say
+how far a median may be off, but are no points of their own: more of them do not tell laws apart where it is
+the machine that deviates. So the variance of a point is that of the medians (a bootstrap, the same for all)
+or that of the points about the law, whichever is larger. It takes one point more than a law has parameters to
+fit it, two to choose it before a simpler one: by Akaike's criterion, corrected for few points (AICc).
 """
 
 from __future__ import annotations
@@ -51,6 +57,12 @@ LAWS: dict[str, tuple[Callable[..., Floats], tuple[str, ...], tuple[float, ...]]
 }
 """Function, names of its parameters, and their largest values; the smallest is 0."""
 
+TRIED = {False: ("amdahl", "usl"), True: ("gustafson", "usl")}
+"""Laws for problems of a fixed size, and for those that grow with the workers; the richest is the last."""
+
+DRAWS = 500  # of the bootstrap of the medians
+EXACT = 1e-12  # the least variance of a point: times that were computed lie on their law
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -64,9 +76,13 @@ class Fit:
     parameters, errors : dict of str to float
         ``seconds`` is T(1); then those of the law, with their standard errors.
     residuals : dict of int to float
-        For each number of workers, the mean of log(T measured / T fitted).
+        For each number of workers, log(T measured / T fitted), T measured being the median.
     aicc : float
-        Smaller is better.
+        Smaller is better; infinite with too few points to choose by it.
+    variance : float
+        Of a point, in log T.
+    squares : float
+        Sum of the squares of the residuals.
     chosen : bool
         Whether it is the best of those that were tried.
     covariance : list
@@ -79,6 +95,8 @@ class Fit:
     errors: dict[str, float]
     residuals: dict[int, float]
     aicc: float
+    variance: float
+    squares: float
     chosen: bool = False
     covariance: list[list[float]] = field(default_factory=list)
 
@@ -121,7 +139,7 @@ def _seconds(law: str, weak: bool, n: Floats, log_first: float, *parameters: flo
 
 
 def fit(law: str, workers: Sequence[int], seconds: Sequence[float], *, weak: bool = False) -> Fit | None:
-    """Fit a law to times; None where there are fewer than three different numbers of workers.
+    """Fit a law to times; None with fewer than three numbers of workers, or none more than parameters.
 
     Parameters
     ----------
@@ -132,21 +150,21 @@ def fit(law: str, workers: Sequence[int], seconds: Sequence[float], *, weak: boo
     weak : bool
         Whether the problem grew with the workers.
     """
-    n, times = np.asarray(workers, np.float64), np.asarray(seconds, np.float64)
     _, names, most = LAWS[law]
-    if np.unique(n).size < max(FEWEST, 1 + len(names)):
+    n, middles, variance = _medians(np.asarray(workers, np.float64), np.asarray(seconds, np.float64))
+    if n.size < max(FEWEST, 2 + len(names)):
         return None
 
     def residual(values: Floats) -> Floats:
         with np.errstate(divide="ignore", over="ignore"):
-            return np.log(times) - np.log(_seconds(law, weak, n, *values))
+            return np.asarray(middles - np.log(_seconds(law, weak, n, *values)))
 
     low, high = [-np.inf, *(0.0 for _ in names)], [np.inf, *most]
-    start = [math.log(float(np.median(times[n == n.min()]))), *(0.02 for _ in names)]
+    start = [float(middles[0]), *(0.02 for _ in names)]
     found = least_squares(residual, start, bounds=(low, high), x_scale=[1.0, *(0.1 for _ in names)])
     squares = float(np.sum(found.fun**2))
-    free = max(n.size - len(start), 1)
-    covariance = np.linalg.pinv(found.jac.T @ found.jac) * squares / free
+    variance = max(variance, squares / (n.size - len(start)), EXACT)
+    covariance = np.linalg.pinv(found.jac.T @ found.jac) * variance
     errors = np.sqrt(np.diag(covariance))
     first = math.exp(found.x[0])
     return Fit(
@@ -154,23 +172,37 @@ def fit(law: str, workers: Sequence[int], seconds: Sequence[float], *, weak: boo
         weak,
         {"seconds": first, **dict(zip(names, map(float, found.x[1:]), strict=True))},
         {"seconds": first * float(errors[0]), **dict(zip(names, map(float, errors[1:]), strict=True))},
-        {int(one): float(np.mean(found.fun[n == one])) for one in np.unique(n)},
-        _aicc(squares, n.size, len(start)),
+        {int(one): float(left) for one, left in zip(n, found.fun, strict=True)},
+        _aicc(squares / variance, n.size, len(start)),
+        variance,
+        squares,
         covariance=covariance.tolist(),
     )
 
 
-def _aicc(squares: float, n: int, parameters: int) -> float:
-    """Akaike's criterion for least squares, corrected for few points; the variance is a parameter too."""
-    k = parameters + 1
-    if n - k - 1 <= 0:
+def _medians(n: Floats, times: Floats) -> tuple[Floats, Floats, float]:
+    """Return the numbers of workers, the medians of log T, and the variance of such a median."""
+    rng, counts = np.random.default_rng(0), np.unique(n)
+    logs = [np.log(times[n == one]) for one in counts]
+    drawn = [np.median(rng.choice(one, (DRAWS, one.size)), axis=1) for one in logs]
+    variance = float(np.mean([np.var(one) for one in drawn])) if drawn else 0.0
+    return counts, np.array([np.median(one) for one in logs]), variance
+
+
+def _aicc(chi_squared: float, points: int, parameters: int) -> float:
+    """Akaike's criterion for points of a known variance, corrected for few points."""
+    if points - parameters - 1 <= 0:
         return math.inf
-    return n * math.log(max(squares, 1e-24) / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+    return chi_squared + 2 * parameters + 2 * parameters * (parameters + 1) / (points - parameters - 1)
 
 
 def fits(workers: Sequence[int], seconds: Sequence[float], *, weak: bool = False) -> list[Fit]:
-    """Fit all laws; the one with the smallest AICc is marked. Empty where there are too few points."""
-    found = [one for law in LAWS if (one := fit(law, workers, seconds, weak=weak)) is not None]
-    usable = [one for one in found if math.isfinite(one.aicc)]
-    best = min(usable, key=lambda one: one.aicc, default=None)
-    return [Fit(**{**vars(one), "chosen": one is best}) for one in found]
+    """Fit the laws of such a problem and mark the one with the smallest AICc; empty with too few points.
+
+    All are measured with the variance that the richest law finds. With too few points for AICc, the simplest.
+    """
+    found = [one for law in TRIED[weak] if (one := fit(law, workers, seconds, weak=weak)) is not None]
+    points = np.unique(np.asarray(workers)).size
+    criteria = [_aicc(one.squares / found[-1].variance, points, len(one.parameters)) for one in found]
+    best = int(np.argmin(criteria)) if found else 0
+    return [Fit(**{**vars(one), "aicc": criteria[k], "chosen": k == best}) for k, one in enumerate(found)]

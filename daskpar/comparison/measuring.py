@@ -102,6 +102,7 @@ def _described(prepared: Prepared, versions: list[Version], wanted: Request) -> 
             }
             for one in versions
         ],
+        "by_hand": sorted(prepared.analysis.by_hand),
         "workers": list(wanted.workers),
         "repeats": wanted.repeats,
         "rounds_done": 0,
@@ -175,7 +176,7 @@ class _Work:
             self.say(f"warm-up: {version.name} with {workers}")
             if self._checked(version, workers):
                 good.append((version, workers))
-        self._write("running")
+            self._write("running")
         return good
 
     def _checked(self, version: Version, workers: int) -> bool:
@@ -258,18 +259,29 @@ class _Work:
         known = (version for version in self.versions if version.launcher == "dask")
         version, n = next(known, Version("dask", DASK)), self.workers[0]
         measured: list[dict[str, Any]] = []
+        failed: dict[int, str] = {}
         for number in range(1, repeats + 1 if self.sizes else 1):
             for size in np.random.default_rng(number).permutation(list(self.sizes)).tolist():
-                found = self.sizes[size].measure(version, n, self.folder / "results" / "size")
+                if size in failed:
+                    continue
+                try:
+                    found = self.sizes[size].measure(version, n, self.folder / "results" / "size")
+                except ClusterError as error:
+                    failed[size] = f"FAILED: blocks of size {size}: {error}"
+                    continue
                 if found.result_hash != self.references[n if self.weak else 0].result_hash:
-                    message = f"blocks of size {size} gave another result"
-                    self._note(Agreement(version.name, n, found.result_hash, False, message=message))
-                    continue  # what is wrong has no time
+                    failed[size] = f"WRONG: blocks of size {size} gave another result"
+                    continue
                 took = Timing("dask", n, n, number, found.seconds).work
                 blocks = len(found.notes["blocks"]["seconds"])
                 measured.append({"size": size, "blocks": blocks, "seconds": took})
             self.say(f"block sizes, round {number} is done")
-            self.described["sweep"] = {"workers": n, "measured": measured}
+            self.described["sweep"] = {
+                "workers": n,
+                "measured": [one for one in measured if one["size"] not in failed],
+                "failed": [{"size": size, "message": failed[size]} for size in sorted(failed)],
+            }
+            self._write("running")
 
     def _record(
         self, version: Version, workers: int, number: int, found: Measured | None, message: str

@@ -9,6 +9,7 @@ from typing import Any
 
 from daskpar.atomic import write_text
 from daskpar.comparison import tables
+from daskpar.comparison.agreement import verdict
 from daskpar.comparison.result import Comparison
 from daskpar.errors import UsageError
 
@@ -28,7 +29,7 @@ pre { background: #f6f6f6; padding: 1em; overflow-x: auto }
 LONG = 40  # characters of a cell that may be broken into lines
 CAPTION = (
     "<p><i>Work</i> is from the first block to the last partial merged. Marks are hollow where there were "
-    "more workers than physical cores: these are left out of laws and advice.</p>"
+    "more cores occupied than physical ones: these are left out of laws and advice.</p>"
 )
 
 
@@ -81,6 +82,7 @@ def html(data: Mapping[str, Any]) -> str:
             _agreement(data),
             "<h2>How long did they take?</h2>",
             _main_table(data),
+            f"<p>{escape(' '.join(tables.notes(data)))}</p>",
             CAPTION if figures else "",
             figures,
             *_laws(data),
@@ -127,9 +129,8 @@ def _agreement(data: Mapping[str, Any]) -> str:
     for one in data["agreement"]:
         ulp = one["largest_ulp"]
         far = "" if ulp is None else f"{ulp:g}" if isinstance(ulp, float | int) else str(ulp)
-        verdict = "same bits" if one["agrees"] else "FAILED" if one["message"] else "DIFFERS"
         detail = one["message"] or ", ".join(one["differs"])
-        shown = [one["version"], one["workers"], verdict, far, one["result_hash"][:16], detail]
+        shown = [one["version"], one["workers"], verdict(one), far, one["result_hash"][:16], detail]
         rows.append((not one["agrees"], shown))
     return _table(["version", "workers", "result", "largest ulp", "hash", ""], rows)
 
@@ -143,25 +144,23 @@ def _laws(data: Mapping[str, Any]) -> Iterable[str]:
     yield "<h2>How do they scale?</h2>"
     if not data["fits"]:
         yield (
-            "<p>No law is fitted: that takes three different numbers of workers, none above the number of "
+            "<p>No law is fitted: that takes three different numbers of workers that occupy no more than the "
             f"physical cores ({data['physical_cores']}).</p>"
         )
     rows = []
     for fit in data["fits"]:
-        shown = [
-            f"{name} = {value:.3g} ± {fit['errors'][name]:.1g}" for name, value in fit["parameters"].items()
-        ]
         left = ", ".join(f"{n}: {100 * value:+.1f} %" for n, value in fit["residuals"].items())
         aicc = "" if fit["aicc"] is None else f"{fit['aicc']:.1f}"
         chosen = "best" if fit["chosen"] else ""
-        rows.append((False, [fit["version"], fit["law"], "; ".join(shown), left, aicc, chosen]))
+        rows.append((False, [fit["version"], fit["law"], tables.parameters(fit), left, aicc, chosen]))
     if rows:
         yield _table(["version", "law", "parameters", "residuals by workers", "AICc", ""], rows)
     if data.get("predictions"):
         yield "<h2>With more workers</h2><p>The recorded blocks of the dask run, replayed:</p><ul>"
         yield "".join(f"<li>{escape(one['text'])}</li>" for one in data["predictions"])
         yield "</ul>"
-    points = [one for one in data["scaling"] if one["karp_flatt"] is not None]
+    known = [one for one in data["scaling"] if one["karp_flatt"] is not None]
+    points = [one for one in known if not one["oversubscribed"]]
     if points:
         yield (
             "<p>Serial share by Karp and Flatt: "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daskpar.comparison.timing import Timing, read
+from daskpar.comparison.timing import Timing, read, wrong
 from daskpar.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,9 +96,18 @@ class Comparison:
             "name": self.folder.name,
             "path": str(self.folder),
             "state": found["state"],
-            "timings": [one.data() for one in self.timings if not one.warmup or not one.agrees],
+            "timings": [one.data() for one in self._shown()],
             **{
                 key: found[key]
                 for key in ("agreement", "ratios", "scaling", "fits", "advice", "conclusion", "machine")
             },
         }
+
+    def _shown(self) -> list[Timing]:
+        """Return the timings, of warm-ups only what was wrong; what was wrong once has no time."""
+        bad = wrong(self.timings)
+        return [
+            replace(one, seconds=None, cpu_seconds=None) if (one.version, one.workers) in bad else one
+            for one in self.timings
+            if not one.warmup or not one.agrees
+        ]

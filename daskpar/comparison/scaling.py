@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from daskpar.comparison.laws import LAWS, Fit, fits
+from daskpar.comparison.laws import Fit, fits
 from daskpar.comparison.ratios import median_interval, times
 from daskpar.comparison.timing import Timing, counted
 from daskpar.settings.cores import available_cores
@@ -29,12 +29,15 @@ class Point:
     workers : int
     seconds, low, high : float
         Median of the work and its 95 % interval.
-    speedup, efficiency : float or None
-        Over the serial version where it was measured, else over the version's own time with one worker.
+    speedup : float or None
+        Over the best serial time; see `best_serial`.
+    efficiency : float or None
+        Speed-up of a core that is occupied, whether it computes or not.
     karp_flatt : float or None
         Serial share that explains the speed-up (Karp & Flatt 1990).
+    cores_occupied : int
     oversubscribed : bool
-        More workers than physical cores: not part of fits and advice.
+        More cores occupied than there are physical ones: not part of fits and advice.
     """
 
     version: str
@@ -45,11 +48,40 @@ class Point:
     speedup: float | None
     efficiency: float | None
     karp_flatt: float | None
+    cores_occupied: int
     oversubscribed: bool
 
     def data(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Serial:
+    """The best serial time: what speed-ups are over.
+
+    Attributes
+    ----------
+    version : str
+        Which took it, on one worker.
+    seconds : float
+        Median of the work.
+    """
+
+    version: str
+    seconds: float
+
+    def data(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+
+def best_serial(timings: Sequence[Timing]) -> Serial | None:
+    """Return the smallest median on one worker of all versions; None where none ran on one."""
+    good = counted(timings)
+    names = {one.version for one in good if one.workers == 1}
+    found = [Serial(name, float(np.median(list(times(good, name, 1).values())))) for name in sorted(names)]
+    return min(found, key=lambda one: one.seconds, default=None)
 
 
 def physical_cores() -> int:
@@ -76,17 +108,16 @@ def points(timings: Sequence[Timing], *, weak: bool, cores: int) -> list[Point]:
         Physical ones.
     """
     good = counted(timings)
-    serial = times(good, "serial", 1)
+    base = best_serial(good)
     found = []
-    for version, n in sorted({(one.version, one.workers) for one in good}):
-        own = times(good, version, 1)
-        base = list((serial or own).values())
+    for version, n, occupied in sorted({(one.version, one.workers, one.cores_occupied) for one in good}):
         middle = median_interval(list(times(good, version, n).values()))
-        speedup = float(np.median(base)) / middle.value * (n if weak else 1) if base else None
+        speedup = base.seconds / middle.value * (n if weak else 1) if base else None
         found.append(
             Point(
                 version, n, middle.value, middle.low, middle.high, speedup,
-                speedup / n if speedup is not None else None, karp_flatt(speedup, n), n > cores,
+                speedup / occupied if speedup is not None else None, karp_flatt(speedup, n), occupied,
+                occupied > cores,
             )
         )  # fmt: skip
     return found
@@ -100,8 +131,8 @@ def karp_flatt(speedup: float | None, workers: int) -> float | None:
 
 
 def version_fits(timings: Sequence[Timing], version: str, *, weak: bool, cores: int) -> list[Fit]:
-    """Fit all laws to a version, without points that have more workers than there are physical cores."""
-    good = [one for one in counted(timings) if one.version == version and one.workers <= cores]
+    """Fit the laws to a version, without points that occupy more cores than there are physical ones."""
+    good = [one for one in counted(timings) if one.version == version and one.cores_occupied <= cores]
     return fits([one.workers for one in good], [one.work for one in good], weak=weak)
 
 
@@ -113,7 +144,7 @@ class Advice:
     ----------
     version : str
     workers, low, high : int
-        And the 95 % interval; all equal where no law was fitted.
+        And the 95 % interval, 0 for none by the law; all equal where no law was fitted.
     share : float
         The efficiency asked for.
     text : str
@@ -142,7 +173,7 @@ def advice(reached: Sequence[Point], fitted: Sequence[Fit], share: float = SHARE
     fitted : sequence of Fit
         Of the same version.
     share : float
-        Efficiency below which a worker is not worth having.
+        Efficiency, as `Point` has it, below which a worker is not worth having.
     """
     usable = [point for point in reached if not point.oversubscribed and point.efficiency is not None]
     most = max((point.workers for point in usable), default=1)
@@ -158,17 +189,35 @@ def advice(reached: Sequence[Point], fitted: Sequence[Fit], share: float = SHARE
         if not good:
             text = f"{name}: no number of workers that was measured has an efficiency of {share:.0%}"
         return Advice(name, best, best, best, share, text)
-    best = last_worthwhile(law, share)
-    drawn = sorted(last_worthwhile(Fit(**{**vars(law), "parameters": one}), share) for one in law.draws())
+    one = usable[0]
+    base = one.seconds * (one.speedup or 0.0) / (one.workers if law.weak else 1)
+    idle = one.cores_occupied - one.workers
+    best = last_worthwhile(law, share, base, idle)
+    drawn = sorted(
+        last_worthwhile(Fit(**{**vars(law), "parameters": drawn}), share, base, idle) for drawn in law.draws()
+    )
     low, high = drawn[int(0.025 * len(drawn))], drawn[int(0.975 * len(drawn))]
-    shown = f"{best}" if best < MOST else f"more than {MOST}"
+    shown = f"up to {best}" if best < MOST else f"more than {MOST}"
     beyond = f"; beyond {most}, extrapolated by the law {law.law!r}" if max(best, high) > most else ""
-    text = f"{name}: up to {shown} workers (95 %: {low} to {high}) keep {share:.0%} of a worker each{beyond}"
+    text = f"{name}: {shown} workers (95 %: {low} to {high}) at an efficiency of {share:.0%} or more{beyond}"
+    if not best:
+        text = f"{name}: no number of workers has an efficiency of {share:.0%} (95 %: up to {high}){beyond}"
     return Advice(name, best, low, high, share, text)
 
 
-def last_worthwhile(law: Fit, share: float) -> int:
-    """Return the largest number of workers whose efficiency is at least a share."""
+def last_worthwhile(law: Fit, share: float, base: float | None = None, idle: int = 0) -> int:
+    """Return the largest number of workers whose efficiency is at least a share; 0 where there is none.
+
+    Parameters
+    ----------
+    law : Fit
+    share : float
+    base : float, optional
+        Seconds that speed-ups are over; by default those of the law on one worker.
+    idle : int
+        Cores occupied that do not compute.
+    """
     n = np.arange(1, MOST + 1, dtype=np.float64)
-    below = np.flatnonzero(LAWS[law.law][0](n, *list(law.parameters.values())[1:]) / n < share)
-    return MOST if below.size == 0 else max(1, int(below[0]))
+    over = 1.0 if base is None else base / law.parameters["seconds"]
+    good = np.flatnonzero(over * law.speedup(n) / (n + idle) >= share)
+    return int(good[-1]) + 1 if good.size else 0

@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 
 from daskpar.by_hand import PHASES
+from daskpar.comparison.causes import bound_sentences, lock_sentences, missing_sentences
 from daskpar.comparison.ratios import Ratio, all_ratios
-from daskpar.comparison.scaling import advice, physical_cores, points, version_fits
+from daskpar.comparison.scaling import advice, best_serial, physical_cores, points, version_fits
 from daskpar.comparison.simulation import predict, recorded, worth_it
 from daskpar.comparison.sweep import sweep_sentences
 from daskpar.comparison.timing import Timing, counted
 
 MORE_WORKERS = (4, 8, 16, 32, 64)
-CPU_BOUND, IO_BOUND = 0.8, 0.5  # share of the time that a serial version computes
-HARDLY, WELL = 1.2, 0.75  # speed-up that is none; speed-up of a worker that is good
 
 
 def summarised(described: Mapping[str, Any], timings: Sequence[Timing]) -> dict[str, Any]:
@@ -25,6 +24,7 @@ def summarised(described: Mapping[str, Any], timings: Sequence[Timing]) -> dict[
     cores = int(described.get("physical_cores") or physical_cores())
     ratios = all_ratios(timings, "dask" if "dask" in names else described["reference"])
     reached = points(timings, weak=weak, cores=cores)
+    base = best_serial(timings)
     fitted = {name: version_fits(timings, name, weak=weak, cores=cores) for name in names}
     found = [
         advice([point for point in reached if point.version == name], fitted[name])
@@ -34,6 +34,7 @@ def summarised(described: Mapping[str, Any], timings: Sequence[Timing]) -> dict[
     return {
         "physical_cores": cores,
         "ratios": [{**vars(one), "significant": one.significant} for one in ratios],
+        "serial": base.data() if base else None,
         "scaling": [point.data() for point in reached],
         "fits": [{"version": name, **one.data()} for name in names for one in fitted[name]],
         "advice": [one.data() for one in found if one is not None],
@@ -46,10 +47,10 @@ def summarised(described: Mapping[str, Any], timings: Sequence[Timing]) -> dict[
 def predictions(described: Mapping[str, Any], timings: Sequence[Timing], cores: int) -> list[dict[str, Any]]:
     """Return what dask would take on more workers, from the blocks of the recorded run."""
     blocks = described.get("blocks")
-    dask = [one for one in counted(timings) if one.version == "dask" and one.workers <= cores]
+    dask = [one for one in counted(timings) if one.version == "dask" and one.cores_occupied <= cores]
     if not blocks or not blocks["seconds"] or not dask or described["weak"]:
         return []
-    measured = {n: seconds for n, seconds in _medians(dask, "dask").items() if n <= cores}
+    measured = _medians(dask, "dask")
     startup = float(np.median([(one.seconds or {}).get("startup", 0.0) for one in dask]))
     wanted = sorted({*measured, *MORE_WORKERS})
     found = predict(recorded(blocks, startup), wanted, measured)
@@ -84,9 +85,18 @@ def phases(timings: Sequence[Timing]) -> list[dict[str, Any]]:
 def conclusion(described: Mapping[str, Any], timings: Sequence[Timing], ratios: Sequence[Ratio]) -> list[str]:
     """Return what the comparison says, in sentences."""
     cores = int(described.get("physical_cores") or physical_cores())
-    said = [_agreement_sentence(described), _headline(timings, ratios, cores)]
-    said += [ratio_sentence(one, cores) for one in sorted(ratios, key=lambda one: one.workers)]
-    rest = [*_lock_sentences(timings), *_bound_sentences(timings), *sweep_sentences(described.get("sweep"))]
+    cells = {(one.version, one.workers): one.cores_occupied for one in counted(timings)}
+    crowded = {cell for cell, occupied in cells.items() if occupied > cores}
+    alone = [one for one in ratios if not {(one.version, one.workers), (one.base, one.workers)} & crowded]
+    said = [_agreement_sentence(described), _headline(timings, alone)]
+    for one in sorted(ratios, key=lambda one: one.workers):
+        said.append(ratio_sentence(one, None if one in alone else 0))
+    rest = [
+        *lock_sentences(timings, cores, bool(described["weak"])),
+        *bound_sentences(timings),
+        *sweep_sentences(described.get("sweep")),
+        *missing_sentences(described, cores),
+    ]
     return [*filter(None, said), *rest]
 
 
@@ -107,9 +117,9 @@ def _agreement_sentence(described: Mapping[str, Any]) -> str:
     return "All versions gave the same result, bit for bit."
 
 
-def _headline(timings: Sequence[Timing], ratios: Sequence[Ratio], cores: int) -> str:
-    """Say what the first version costs beside the fastest other one, where each worker has a core."""
-    most = max((one.workers for one in ratios if one.workers <= cores and one.base != "serial"), default=0)
+def _headline(timings: Sequence[Timing], ratios: Sequence[Ratio]) -> str:
+    """Say what the first version costs beside the fastest other one, of those whose processes had a core."""
+    most = max((one.workers for one in ratios if one.base != "serial"), default=0)
     rivals = [one for one in ratios if one.workers == most and one.base != "serial"]
     if len(rivals) < 2:
         return ""  # the only ratio says it
@@ -147,45 +157,3 @@ def _medians(timings: Sequence[Timing], version: str) -> dict[int, float]:
         if one.version == version:
             found.setdefault(one.workers, []).append(one.work)
     return {workers: float(np.median(values)) for workers, values in found.items()}
-
-
-def _lock_sentences(timings: Sequence[Timing]) -> list[str]:
-    """Say whether threads held each other up: whether the interpreter's lock was held."""
-    threads, processes = _medians(timings, "threads"), _medians(timings, "multiprocessing")
-    serial = _medians(timings, "serial").get(1) or threads.get(1)
-    both = sorted(n for n in threads.keys() & processes.keys() if 1 < n <= physical_cores())
-    if not both or serial is None:
-        return []
-    n = both[-1]
-    with_threads, with_processes = serial / threads[n], serial / processes[n]
-    if with_threads < HARDLY and with_processes > WELL * n:
-        return [
-            f"{n} threads were {with_threads:.1f} times as fast as one, {n} processes {with_processes:.1f} "
-            "times: the interpreter's lock was held. Use processes (cores: 1 a worker)."
-        ]
-    if with_threads > WELL * n:
-        return [
-            f"{n} threads were {with_threads:.1f} times as fast as one: the interpreter's lock was not in "
-            "the way. Several cores a worker then share its memory at no cost."
-        ]
-    return []
-
-
-def _bound_sentences(timings: Sequence[Timing]) -> list[str]:
-    """Say whether the work waits for something else than the processor."""
-    known = [
-        one.cpu_seconds / one.seconds["total"]
-        for one in counted(timings)
-        if one.version == "serial" and one.cpu_seconds is not None and one.seconds
-    ]
-    if not known:
-        return []
-    share = float(np.median(known))
-    if share >= CPU_BOUND:
-        return [f"The work is CPU-bound: the serial version computes {share:.0%} of its time."]
-    if share <= IO_BOUND:
-        return [
-            f"The work waits: the serial version computes only {share:.0%} of its time. More threads than "
-            "cores, or asyncio, will help; more processors will not."
-        ]
-    return [f"The serial version computes {share:.0%} of its time, and waits for the rest."]

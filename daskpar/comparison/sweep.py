@@ -86,9 +86,20 @@ def with_block_size(recipe: Recipe, size: int) -> Recipe:
 
 
 def sweep_sentences(swept: Mapping[str, Any] | None) -> list[str]:
-    """Return what a sweep says: ``{"workers": n, "measured": [{"size", "blocks", "seconds"}, ...]}``."""
+    """Return what a sweep says.
+
+    Parameters
+    ----------
+    swept : mapping, optional
+        ``workers``; ``measured``: list of {size, blocks, seconds}; ``failed``: list of {size, message}.
+    """
     if not swept:
         return []
+    failed = [f"{one['message']}; it has no times." for one in swept.get("failed", ())]
+    return [*failed, *_cost_sentences(swept)]
+
+
+def _cost_sentences(swept: Mapping[str, Any]) -> list[str]:
     n = swept["workers"]
     found = task_cost(
         [one["blocks"] for one in swept["measured"]], [n * one["seconds"] for one in swept["measured"]]
@@ -96,9 +107,8 @@ def sweep_sentences(swept: Mapping[str, Any] | None) -> list[str]:
     if found is None:
         return ["The cost of a task takes three different numbers of blocks: give other block sizes."]
     if found.seconds <= 2 * found.error:
-        return [
-            f"A task of dask costs less than {1e3 * (found.seconds + 2 * found.error):.1f} ms of a worker."
-        ]
+        most = max(max(found.seconds, 0.0) + 2 * found.error, 1e-4)  # a slope below zero is noise
+        return [f"A task of dask costs less than {1e3 * most:.1f} ms of a worker."]
     return [
         f"A task of dask costs {1e3 * found.seconds:.1f} ± {1e3 * found.error:.1f} ms of a worker: blocks of "
         f"{found.smallest_block(SHARE):.2g} s or more keep that below {SHARE:.0%}."

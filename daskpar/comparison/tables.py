@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from daskpar.comparison.agreement import verdict
+
 HEAD = {
     "version": "version",
     "lines": "lines of code",
@@ -15,7 +17,7 @@ HEAD = {
     "low": "95 % from",
     "high": "to",
     "speedup": "speed-up",
-    "efficiency": "efficiency",
+    "efficiency": "efficiency a core",
     "ratio": "dask / this",
     "significant": "significant",
     "startup": "start-up (s)",
@@ -25,6 +27,12 @@ HEAD = {
     "result": "result",
 }
 """Columns, and what stands above them."""
+
+
+LINES = (
+    "Lines of code are those of the file, or folder, that holds a version, without blank ones, comments and "
+    "docstrings; kernels and what all versions use do not count, and versions in one file share its lines."
+)
 
 
 def rows(data: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -68,10 +76,8 @@ def rows(data: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _verdict(data: Mapping[str, Any], cell: tuple[str, int], one: Mapping[str, Any]) -> str:
-    wrong = [a for a in data["agreement"] if (a["version"], a["workers"]) == cell and not a["agrees"]]
-    if not wrong:
-        return "same bits"
-    return "FAILED" if wrong[0]["message"] and not wrong[0]["result_hash"] else "DIFFERS"
+    mine = [a for a in data["agreement"] if (a["version"], a["workers"]) == cell]
+    return verdict(next((a for a in mine if not a["agrees"]), one))
 
 
 def _by_cell(entries: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], Mapping[str, Any]]:
@@ -93,6 +99,52 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
+def serial(data: Mapping[str, Any]) -> str:
+    """Say which time speed-ups are over; empty where nothing ran on one worker."""
+    base = data.get("serial")
+    return f"{base['version']} on one worker, {base['seconds']:.3g} s" if base else ""
+
+
+def notes(data: Mapping[str, Any]) -> list[str]:
+    """Return what the columns of the table mean, and what has not all of its numbers there."""
+    over = serial(data)
+    grown = ", times the workers, since the problem grows with them" if data["weak"] else ""
+    return [
+        f"Speed-up is over the best serial time, {over}{grown}; efficiency is speed-up by cores occupied."
+        if over
+        else "There is no speed-up, for nothing ran on one worker.",
+        LINES,
+    ]
+
+
+def differing(data: Mapping[str, Any]) -> list[str]:
+    """Return how each wrong result differs, in a sentence."""
+    found = []
+    for one in data["agreement"]:
+        if not one["agrees"]:
+            ulp = one["largest_ulp"]
+            far = [] if ulp is None else [f"largest ulp {ulp:g}" if isinstance(ulp, float | int) else ulp]
+            why = " ".join(", ".join(filter(None, [one["message"], *one["differs"], *far])).split())
+            found.append(f"{one['version']} with {one['workers']}: {verdict(one)}, {why}")
+    return found
+
+
+def fitted(data: Mapping[str, Any]) -> list[str]:
+    """Return the laws that were chosen, and the predictions, a line each."""
+    found = []
+    for fit in data["fits"]:
+        if fit["chosen"]:
+            left = ", ".join(f"{n}: {100 * value:+.1f} %" for n, value in fit["residuals"].items())
+            found.append(f"{fit['version']}, {fit['law']}: {parameters(fit)} (residuals by workers {left})")
+    return [*found, *(f"dask, replayed: {one['text']}" for one in data.get("predictions") or ())]
+
+
+def parameters(fit: Mapping[str, Any]) -> str:
+    """Return the parameters of a law with their errors."""
+    found = fit["parameters"].items()
+    return "; ".join(f"{name} = {value:.3g} ± {fit['errors'][name]:.1g}" for name, value in found)
+
+
 def markdown(data: Mapping[str, Any]) -> str:
     """Return the table, and what it says, as Markdown."""
     lines = ["| " + " | ".join(HEAD.values()) + " |", "|" + "---|" * len(HEAD)]
@@ -103,7 +155,11 @@ def markdown(data: Mapping[str, Any]) -> str:
     where = f"{machine['cpu']}, {data['physical_cores']} cores, {machine['system']}; " + ", ".join(
         filter(None, [*packages, data.get("mpi", ""), machine.get("allocation", "")])
     )
-    parts = [f"# {data['name']}: versions compared", "", *lines, "", *said, "", result(data), "", where, ""]
+    more = [f"- {line}" for line in [*differing(data), *fitted(data)]]
+    parts = [
+        f"# {data['name']}: versions compared", "", *lines, "", *said, *more, "", *notes(data), "",
+        result(data), "", where, "",
+    ]  # fmt: skip
     return "\n".join(parts)
 
 
@@ -127,7 +183,9 @@ def latex(data: Mapping[str, Any]) -> str:
     form = "".join("l" if name in texts else "r" for name in HEAD)
     body = [" & ".join(map(escape, cells(row))) + r" \\" for row in rows(data)]
     head = " & ".join(map(escape, HEAD.values())) + r" \\"
-    comments = [f"% {sentence}" for sentence in [*data["conclusion"], result(data)]]
+    advice = [one["text"] for one in data["advice"]]
+    said = [*data["conclusion"], *advice, *differing(data), *fitted(data), *notes(data), result(data)]
+    comments = [f"% {sentence}" for sentence in said]
     return "\n".join(
         [*comments, rf"\begin{{tabular}}{{{form}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule",
          r"\end{tabular}", ""]

@@ -82,11 +82,16 @@ class Timing:
         return {**asdict(self), "warmup": self.warmup}
 
 
+def wrong(timings: Iterable[Timing]) -> set[tuple[str, int]]:
+    """Return the versions, with numbers of workers, that were wrong or failed at least once: no times."""
+    return {(one.version, one.workers) for one in timings if one.seconds is None or not one.agrees}
+
+
 def counted(timings: Iterable[Timing]) -> list[Timing]:
     """Return the timings that count: without the warm-up, of what was right each time that it ran."""
     known = list(timings)
-    wrong = {(one.version, one.workers) for one in known if one.seconds is None or not one.agrees}
-    return [one for one in known if not one.warmup and (one.version, one.workers) not in wrong]
+    bad = wrong(known)
+    return [one for one in known if not one.warmup and (one.version, one.workers) not in bad]
 
 
 def machine() -> dict[str, Any]:

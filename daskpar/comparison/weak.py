@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from daskpar.analysis import load_analysis
 from daskpar.errors import UsageError
+from daskpar.inputs.synthetic import SyntheticImages
 
 if TYPE_CHECKING:
     from daskpar.recipe import Recipe
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 def grown(recipe: Recipe, workers: int) -> Recipe:
     """Return a recipe with so many times the work.
 
-    Samples of a Monte Carlo; frames of synthetic stacks; points of synthetic catalogs in a volume that grows
-    with them, so that pairs grow as points do.
+    Samples of a Monte Carlo; rows of synthetic images, and what is in them (a pixel's work is not linear in
+    the frames); points of synthetic catalogs in a volume that grows with them, so that pairs grow as points
+    do.
 
     Raises
     ------
@@ -25,9 +27,15 @@ def grown(recipe: Recipe, workers: int) -> Recipe:
     if workers == 1:
         return recipe
     data = recipe.data()
+    if data["analysis"] == "monte_carlo" and data["options"].get("target_error") is not None:
+        raise UsageError(
+            "a run that ends at a target_error has as many samples as that takes, whatever n_samples is",
+            "compare with --set options.target_error=null and an n_samples, or without --weak",
+            key="--weak",
+        )
     if not _grow(data, workers):
         raise UsageError(
-            f"it is not known how a problem of {recipe.analysis} from files grows",
+            f"it is not known how a problem of {recipe.analysis} from this input grows",
             "use synthetic input, or compare without --weak",
             key="--weak",
         )
@@ -37,14 +45,17 @@ def grown(recipe: Recipe, workers: int) -> Recipe:
 def _grow(data: dict[str, Any], times: int) -> bool:
     options, inputs = data["options"], data.get("inputs") or {}
     if data["analysis"] == "monte_carlo":
-        options["n_samples"] = int(options["n_samples"]) * times
-        return options.get("target_error") is None
+        options["n_samples"] = int(float(options["n_samples"])) * times
+        return True
     sources = [inputs, *([inputs["randoms"]] if inputs.get("randoms") else [])]
     made = [source["synthetic"] for source in sources if source.get("synthetic")]
     if len(made) != len(sources):
         return False
     if data["analysis"] == "image_stats":
-        made[0]["n_frames"] = int(made[0].get("n_frames", 16)) * times
+        spec = SyntheticImages.model_validate(made[0])
+        made[0]["shape"] = [spec.shape[0] * times, spec.shape[1]]
+        for thing in ("stars", "cosmic_rays", "bad_pixels"):
+            made[0][thing] = getattr(spec, thing) * times
         return True
     if data["analysis"] == "pair_counts" and options.get("boxsize", 0.0) is not None:
         for one in made:

@@ -22,7 +22,7 @@ from daskpar.dashboard.drawing import STRETCHES, Drawn, draw, set_limits, shape_
 from daskpar.dashboard.plots import Picture
 from daskpar.dashboard.run_figures import RunFigures
 from daskpar.dashboard.science import Science
-from daskpar.dashboard.speedup import comparisons, read_timings
+from daskpar.dashboard.speedup import comparisons, read_comparison
 from daskpar.dashboard.watching import Runs, Watcher, duration, pace
 from daskpar.rundir import now
 
@@ -242,7 +242,7 @@ def arranged(shown: list[Drawn]) -> list[Any]:
 
 
 def compare_page(document: Document, site: Site) -> None:
-    """Show the comparisons below the folder of the runs: speed-up, efficiency, phases."""
+    """Show the comparisons below the folder of the runs, as their reports do."""
     begin(document, site, "Compare")
     folders = {path.name: path for path in comparisons(site.runs.folder)}
     head, body = div("heading"), column(div("none"), name="plots", sizing_mode="stretch_width")
@@ -260,10 +260,10 @@ def compare_page(document: Document, site: Site) -> None:
 
     def update() -> None:
         nonlocal before
-        timings = read_timings(folders[choice.value])
-        if (choice.value, len(timings)) != before:
-            before = (choice.value, len(timings))
-            head.text, body.children = compare_figures(choice.value, timings)
+        data = read_comparison(folders[choice.value])
+        if (choice.value, data) != before:
+            before = (choice.value, data)
+            head.text, body.children = compare_figures(choice.value, data)
 
     choice.on_change("value", lambda attr, old, new: update())
     keep(document, update, 2 * PERIOD)

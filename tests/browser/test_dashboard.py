@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from selenium.webdriver.support.ui import WebDriverWait
 
+from daskpar.comparison.summary import summarised
+from daskpar.comparison.timing import Timing, append
 from daskpar.dashboard.plots import Bars, Curve, Picture
 from daskpar.dashboard.science import Science
 from daskpar.dashboard.watching import Watcher
@@ -308,15 +310,24 @@ def test_the_page_comes_back_with_the_server(browser, live):
 def test_comparisons(browser, live, screenshots):
     folder = live.folder / "runs" / "scaling"
     folder.mkdir(parents=True)
-    with open(folder / "timings.jsonl", "w") as file:
-        for version, extra in (("dask", 2), ("multiprocessing", 0), ("mpi4py", 0)):
-            for workers in (1, 2, 4):
-                total = 20 / workers + 1
-                seconds = {"startup": 0.6, "compute": total - 0.8, "total": total}
-                line = {"version": version, "workers": workers, "cores_occupied": workers + extra,
-                        "repeat": 0,
-                        "seconds": seconds, "peak_bytes": 1, "result_hash": "a"}  # fmt: skip
-                file.write(json.dumps(line) + "\n")
+    timings, extra = [], {"dask": 2, "multiprocessing": 0, "mpi4py": 0}
+    for version in extra:
+        for workers in (1, 2, 4):
+            seconds = {"startup": 0.6, "compute": 20 / workers + 1, "total": 20 / workers + 2}
+            timings.append(Timing(version, workers, workers + extra[version], 1, seconds, result_hash="a"))
+    append(folder / "timings.jsonl", timings)
+    described = {
+        "name": "pi", "analysis": "monte_carlo", "created": "now", "state": "done", "rounds_done": 1,
+        "weak": False, "reference": "dask", "physical_cores": 4, "workers": [1, 2, 4], "blocks": None,
+        "versions": [{"name": name, "target": "", "launcher": "python", "lines": 9} for name in extra],
+        "agreement": [
+            {"version": one.version, "workers": one.workers, "result_hash": "a", "agrees": True,
+             "largest_ulp": 0.0, "differs": [], "message": ""}
+            for one in timings
+        ],
+    }  # fmt: skip
+    data = {**described, **summarised(described, timings)}
+    (folder / "comparison.json").write_text(json.dumps(data))
     live.open(BLOCKS)
     driver, _ = live.run()
     server, link = live.dashboard()
@@ -324,7 +335,9 @@ def test_comparisons(browser, live, screenshots):
     until(browser, lambda: read(browser, "speedup dask"))
     shown = read(browser, "speedup multiprocessing")
     np.testing.assert_allclose(shown["y"], [1, 21 / 11, 21 / 6])
-    assert read(browser, "efficiency dask")["x"] == [3, 4, 6]
+    np.testing.assert_allclose(read(browser, "efficiency dask")["y"], [1 / 3, 21 / 11 / 4, 21 / 6 / 6])
+    assert read(browser, "efficiency dask")["fill"][2] == "white"  # six ranks on four cores
+    assert "same result, bit for bit" in text(browser)
     browser.save_screenshot(str(screenshots / "compare.png"))
     assert driver.wait(60) == 0
     assert not severe(browser)

@@ -157,7 +157,7 @@ def code(text, *says, analysis="map", late=False, **options):
     def make(folder):
         (folder / "mine.py").write_text(text)
 
-    return Case(make, recipe, says, 2, seconds=200 if late else 5, late=late, more=("--allow-code",))
+    return Case(make, recipe, says, 2, seconds=60 if late else 5, late=late, more=("--allow-code",))
 
 
 def unreadable(folder):

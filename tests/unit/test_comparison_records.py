@@ -11,7 +11,8 @@ import pytest
 import xarray as xr
 
 from daskpar.by_hand import Clock, blocks_a_message, cores_occupied
-from daskpar.comparison.agreement import compare_results, difference
+from daskpar.comparison.agreement import Agreement, compare_results, difference
+from daskpar.comparison.causes import bound_sentences, lock_sentences, missing_sentences
 from daskpar.comparison.measuring import problem_digest
 from daskpar.comparison.ratios import Ratio, all_ratios, median_interval, ratio_interval
 from daskpar.comparison.result import Comparison
@@ -297,6 +298,122 @@ def test_held_locks_are_told(data, monkeypatch):
     free = [*rounds("serial", [10.0] * 5), *rounds("threads", [5.1] * 5, 2)]
     released = conclusion(DESCRIBED, [*free, *rounds("multiprocessing", [5.2] * 5, 2)], [])
     assert any("not in the way" in sentence for sentence in released)
+
+
+def test_what_turns_wrong_later_is_printed_without_times(data, tmp_path):
+    good = rounds("dask", [1.0, 1.0], 1)
+    changed = dataclasses.replace(timing("threads", 1.0, repeat=2), seconds=None, agrees=False)
+    append(tmp_path / "timings.jsonl", [*good, timing("threads", 0.9, cpu_seconds=0.9), changed])
+    (tmp_path / "comparison.json").write_text(json.dumps(data))
+    printed = Comparison(tmp_path).printed()["timings"]
+    assert {one["version"]: one["seconds"] and one["seconds"]["compute"] for one in printed} == {
+        "dask": 1.0, "threads": None,
+    }  # fmt: skip
+    assert [one["cpu_seconds"] for one in printed if one["version"] == "threads"] == [None, None]
+
+
+def test_a_row_has_one_word_everywhere(data):
+    """A version that turned wrong in a later round has a message and a hash."""
+    from daskpar.comparison.report import html
+
+    later = Agreement("threads", 2, "cd", False, message="round 2 gave another result")
+    assert later.text() == "threads with 2 workers: DIFFERS, round 2 gave another result"
+    gave_none = Agreement("dask", 2, "", False, message="round 3 failed")
+    told = {**data, "agreement": [*data["agreement"], later.data(), gave_none.data()]}
+    words = {(row["version"], row["workers"]): row["result"] for row in rows(told)}
+    assert (words["threads", 2], words["dask", 2]) == ("DIFFERS", "FAILED")
+    page = html(told)
+    assert "<td>threads</td><td>2</td><td>DIFFERS</td>" in page
+    assert "<td>dask</td><td>2</td><td>FAILED</td>" in page
+    for text in (markdown(told), latex(told)):
+        assert "threads with 2: DIFFERS, round 2 gave another result" in text
+        assert "bad with 1: DIFFERS, npairs (1 of 3 values), largest ulp 0" in text
+
+
+@pytest.fixture
+def crowded():
+    """Four cores, and a version that has a rank more than workers; times of a known law."""
+    timings = [
+        dataclasses.replace(one, cores_occupied=one.workers + (version == "bad"))
+        for version, first in (("serial", 11.0), ("dask", 10.0), ("bad", 12.0))
+        for n in ((1,) if version == "serial" else (1, 2, 4))
+        for one in rounds(version, [first * (0.1 + 0.9 / n)] * 5, n)
+    ]
+    fine = [{**one, "agrees": True, "differs": []} for one in DESCRIBED["agreement"]]
+    described = {**DESCRIBED, "agreement": fine}
+    return {**described, **summarised(described, timings)}
+
+
+def test_marks_are_hollow_where_ranks_outnumber_cores(crowded):
+    from daskpar.comparison.figures import layout
+
+    figures = layout(crowded)
+    for name in ("seconds", "speedup", "efficiency"):
+        fill = {
+            version: figures.select_one({"name": f"{name} {version}"}).data["fill"]
+            for version in ("dask", "bad")
+        }
+        assert "white" not in fill["dask"]
+        assert [one == "white" for one in fill["bad"]] == [False, False, True]
+    assert {one["version"] for one in crowded["fits"]} == {"dask"}
+    assert "bad with 4 workers (more than there are cores)" in " ".join(crowded["conclusion"])
+    assert not any("dask with 4 workers (more than" in one for one in crowded["conclusion"])
+
+
+def test_the_base_of_speedups_is_named(crowded):
+    from daskpar.comparison.figures import speedup
+    from daskpar.comparison.report import html
+
+    assert crowded["serial"] == {"version": "dask", "seconds": 10.0}
+    assert speedup(crowded).title.text == "Speed-up over dask on one worker, 10 s"
+    page = html(crowded)
+    for text in (page, markdown(crowded), latex(crowded)):
+        assert "Speed-up is over the best serial time, dask on one worker, 10 s" in text
+        assert "Lines of code are those of the file" in text
+        assert "serial_share = 0.1 ±" in text
+    assert "dask, amdahl: seconds = 10 ±" in markdown(crowded)
+    assert "dask, replayed: 8 workers" in latex(crowded)
+    shares = page[page.index("Karp and Flatt") :].partition("</p>")[0]
+    assert "bad with 2" in shares
+    assert "bad with 4" not in shares
+
+
+def test_locks_are_not_told_from_what_is_not_significant():
+    alone, slow = rounds("serial", [10.0] * 5), rounds("threads", [9.8, 5.0, 9.8, 5.0, 9.9], 2)
+    (said,) = lock_sentences([*alone, *slow, *rounds("multiprocessing", [5.2] * 5, 2)], 4)
+    assert "not significant" in said
+    (said,) = lock_sentences([*alone[:2], *rounds("threads", [5.1] * 2, 2)], 4)
+    assert "not significant" in said
+    grown = rounds("threads", [10.1] * 5, 2)
+    (said,) = lock_sentences([*alone, *grown, *rounds("multiprocessing", [10.2] * 5, 2)], 4, weak=True)
+    assert "not in the way" in said
+
+
+@pytest.mark.parametrize(("cpu", "said"), [(10.9, "at least 99%"), (4.0, "at most 40%"), (8.0, "")])
+def test_imports_are_no_work(cpu, said):
+    """One second of start-up, ten of work: what is claimed holds whatever start-up computed."""
+    timings = [timing("serial", 10.0, repeat=k, cpu_seconds=cpu) for k in (1, 2, 3)]
+    found = bound_sentences(timings)
+    assert said in " ".join(found)
+    assert len(found) == bool(said)
+    short = [timing("serial", 0.1, cpu_seconds=1.0)]  # busy, but with what?
+    assert bound_sentences(short) == []
+
+
+def test_what_advice_takes_is_said():
+    described = {
+        "analysis": "monte_carlo", "versions": [{"name": "dask"}], "workers": [1],
+        "by_hand": ["mpi4py", "multiprocessing", "serial", "threads"],
+    }  # fmt: skip
+    lock, bound, blocks = missing_sentences(described, 2)
+    assert "add threads,multiprocessing to --versions and 2 to --workers and serial" in lock
+    assert "add serial to --versions" in bound
+    assert "add --block-sizes" in blocks
+    names = ["dask", "serial", "threads", "multiprocessing"]
+    enough = {**described, "versions": [{"name": name} for name in names], "workers": [2], "sweep": {}}
+    assert len(missing_sentences(enough, 2)) == 1
+    assert missing_sentences({**enough, "sweep": {"workers": 1, "measured": []}}, 2) == []
+    assert missing_sentences({**enough, "analysis": "image_stats"}, 2) == []
 
 
 def fetched(text):

@@ -1,10 +1,20 @@
 """Laws of scaling are found again in times made from them; none is drawn through too few points."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from daskpar.comparison.laws import LAWS, fit, fits
-from daskpar.comparison.scaling import advice, karp_flatt, last_worthwhile, points, version_fits
+from daskpar.comparison.scaling import (
+    Serial,
+    advice,
+    best_serial,
+    karp_flatt,
+    last_worthwhile,
+    points,
+    version_fits,
+)
 from daskpar.comparison.timing import Timing
 
 WORKERS = (1, 2, 4, 8, 16, 32)
@@ -73,6 +83,70 @@ def test_more_workers_than_cores_are_left_out():
     assert version_fits(timings, "v", weak=False, cores=2) == []
     hollow = {one.workers: one.oversubscribed for one in points(timings, weak=False, cores=4)}
     assert hollow == {1: False, 2: False, 4: False, 8: True, 16: True}
+
+
+def test_ranks_that_do_not_compute_occupy_cores():
+    """Two workers and the rank that hands out work are three on two cores."""
+    timings = [replace(one, cores_occupied=one.workers + 1) for one in generated("amdahl", 0.05)]
+    reached = points(timings, weak=False, cores=4)
+    assert [one.workers for one in reached if not one.oversubscribed] == [1, 2]
+    assert reached[1].efficiency == pytest.approx(reached[1].speedup / 3)
+    assert version_fits(timings, "v", weak=False, cores=4) == []
+    (law,) = version_fits(timings, "v", weak=False, cores=5)
+    assert list(law.residuals) == [1, 2, 4]
+    found = advice([one for one in reached if one.workers <= 4], [])
+    assert found.text == "v: no number of workers that was measured has an efficiency of 70%"
+
+
+def test_a_law_is_of_the_kind_of_the_problem():
+    assert [one.law for one in fitted(generated("amdahl", 0.1))] == ["amdahl", "usl"]
+    assert [one.law for one in fitted(generated("gustafson", 0.1, weak=True), weak=True)] == [
+        "gustafson",
+        "usl",
+    ]
+
+
+def test_repeats_are_no_points():
+    """A hundred repeats at three counts leave nothing to judge two parameters and T(1) by."""
+    (law,) = fitted(generated("usl", 0.03, 0.002, workers=(1, 2, 4), repeats=100))
+    assert (law.law, law.chosen, law.data()["aicc"]) == ("amdahl", True, None)
+
+
+def test_errors_hold_what_the_machine_adds_to_a_law():
+    """Each count is off by 3 %, every time: no number of repeats takes that away."""
+    off, rng, inside = dict.fromkeys(WORKERS, 0.0), np.random.default_rng(7), 0
+    for _ in range(60):
+        off = {n: 0.03 * rng.standard_normal() for n in WORKERS}
+        n = np.repeat(np.array(WORKERS, float), 20)
+        seconds = 10 / LAWS["amdahl"][0](n, 0.1) * np.exp([off[int(one)] for one in n])
+        found = fit("amdahl", n, seconds * np.exp(0.001 * rng.standard_normal(n.size)))
+        inside += abs(found.parameters["serial_share"] - 0.1) < 2.8 * found.errors["serial_share"]
+    assert inside >= 50  # of t with four degrees of freedom, 95 % lie within 2.8
+
+
+def test_advice_has_the_efficiency_of_the_table():
+    """A version that is half as fast as the serial one has no efficiency of 70 %, however well it scales."""
+    slow = generated("amdahl", 0.01, first=20.0)
+    timings = [*generated("amdahl", 0.0, workers=(1,), version="serial"), *slow]
+    reached = [one for one in points(timings, weak=False, cores=64) if one.version == "v"]
+    assert all(one.efficiency < 0.55 for one in reached)
+    found = advice(reached, version_fits(timings, "v", weak=False, cores=64))
+    assert (found.workers, found.high) == (0, 0)
+    assert "no number of workers has an efficiency of 70%" in found.text
+
+
+def test_speedup_is_over_the_best_serial_time():
+    timings = [
+        *generated("amdahl", 0.0, workers=(1,), scatter=0, first=12, version="serial"),
+        *generated("amdahl", 0.0, workers=(1, 2), scatter=0, first=10, version="dask"),
+        *generated("amdahl", 0.0, workers=(1, 2), scatter=0, first=8, version="threads"),
+    ]
+    assert best_serial(timings) == Serial("threads", pytest.approx(8))
+    found = {(one.version, one.workers): one.speedup for one in points(timings, weak=False, cores=2)}
+    assert found["serial", 1] == pytest.approx(8 / 12)
+    assert found["dask", 2] == pytest.approx(1.6)
+    assert best_serial(timings[-7:]) is None
+    assert points(timings[-7:], weak=False, cores=2)[0].speedup is None
 
 
 def test_speedup_is_over_the_serial_version():

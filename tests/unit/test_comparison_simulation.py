@@ -134,6 +134,13 @@ def test_the_cost_of_a_task_in_words():
     (said,) = sweep_sentences({"workers": 2, "measured": measured})
     assert said.startswith("A task of dask costs 4.0 ± 0.0 ms of a worker: blocks of 0.2 s or more")
     assert sweep_sentences(None) == []
+    faster = [{"size": 1, "blocks": n, "seconds": 5 - 0.002 * n} for n in (100, 200, 400)]
+    (said,) = sweep_sentences({"workers": 2, "measured": faster})
+    assert said == "A task of dask costs less than 0.1 ms of a worker."
+    failed = [{"size": 9, "message": "FAILED: blocks of size 9: dask took more than 1 s"}]
+    said = sweep_sentences({"workers": 2, "measured": measured, "failed": failed})
+    assert said[0] == "FAILED: blocks of size 9: dask took more than 1 s; it has no times."
+    assert said[1].startswith("A task of dask costs 4.0")
     (said,) = sweep_sentences({"workers": 1, "measured": measured[:2]})
     assert "give other block sizes" in said
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from daskpar.dashboard import reach
-from daskpar.dashboard.speedup import comparisons, points, read_timings
 from daskpar.dashboard.texts import events, failures, heading
 from daskpar.dashboard.timeline import MOST_BARS, Timeline
 from daskpar.dashboard.watching import Runs, Watcher, duration, pace
@@ -212,37 +211,6 @@ def test_the_ssh_line_of_a_driver_on_another_node(run, monkeypatch):
     assert reach.dask_dashboard(run, state)[1] == "ssh -N -L 4567:127.0.0.1:4567 ann@login.site"
     assert reach.dask_dashboard(run, {**state, "state": "done"}) is None
     assert reach.dask_dashboard(run, {**state, "dashboard": "javascript:alert(1)"}) is None
-
-
-def timing(version, workers, total, repeat=0, occupied=None, **more):
-    seconds = {"startup": 0.5, "compute": total - 0.7, "total": total}
-    return {
-        "version": version, "workers": workers, "cores_occupied": occupied or workers, "repeat": repeat,
-        "seconds": seconds, "peak_bytes": 1, "result_hash": "a", **more,
-    }  # fmt: skip
-
-
-def test_speed_up_is_against_the_best_serial_time(tmp_path):
-    timings = [timing("dask", 1, total) for total in (12.0, 11.0, 13.0)]
-    timings += [
-        timing("multiprocessing", 1, 10.0),
-        timing("mpi4py", 4, 2.5, occupied=5),
-        timing("dask", 4, 4.0),
-    ]
-    folder = tmp_path / "scaling"
-    folder.mkdir()
-    text = "".join(json.dumps(one) + "\n" for one in timings)
-    (folder / "timings.jsonl").write_text(text + "not json\n" + '{"version": "da')
-    assert read_timings(folder) == timings
-    assert comparisons(tmp_path) == [folder]
-    found = {(point.version, point.workers): point for point in points(read_timings(folder))}
-    assert found["dask", 1].seconds == 12.0
-    assert found["dask", 1].speedup == pytest.approx(10 / 12)
-    assert found["mpi4py", 4].speedup == pytest.approx(4.0)
-    assert found["mpi4py", 4].efficiency == pytest.approx(0.8), "ranks that do not compute count"
-    assert found["dask", 4].phases == pytest.approx({"startup": 0.5, "compute": 3.3, "other": 0.2})
-    assert np.isnan(points([timing("dask", 2, 1.0)])[0].speedup)
-    assert points([]) == []
 
 
 def test_blocks_stored_but_not_reported_are_shown_without_a_time(run):
