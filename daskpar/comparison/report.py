@@ -137,7 +137,7 @@ def _agreement(data: Mapping[str, Any]) -> str:
 
 def _main_table(data: Mapping[str, Any]) -> str:
     rows = [(row["result"] != "same bits", tables.cells(row)) for row in tables.rows(data)]
-    return _table(list(tables.HEAD.values()), rows)
+    return _table(tables.heads(data), rows)
 
 
 def _laws(data: Mapping[str, Any]) -> Iterable[str]:

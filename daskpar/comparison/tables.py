@@ -88,6 +88,12 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
+def heads(data: Mapping[str, Any]) -> list[str]:
+    """Return what stands above the columns; ratios are of dask or, without it, of the reference."""
+    above = next((one["version"] for one in data["ratios"]), "dask")
+    return [f"{above} / this" if name == "ratio" else head for name, head in HEAD.items()]
+
+
 def cells(row: Mapping[str, Any]) -> list[str]:
     """Return a row as texts; empty where there is no number."""
     return [_shown(row[name]) for name in HEAD]
@@ -147,7 +153,7 @@ def parameters(fit: Mapping[str, Any]) -> str:
 
 def markdown(data: Mapping[str, Any]) -> str:
     """Return the table, and what it says, as Markdown."""
-    lines = ["| " + " | ".join(HEAD.values()) + " |", "|" + "---|" * len(HEAD)]
+    lines = ["| " + " | ".join(heads(data)) + " |", "|" + "---|" * len(HEAD)]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells(row)) + " |" for row in rows(data)]
     said = [f"- {sentence}" for sentence in [*data["conclusion"], *(one["text"] for one in data["advice"])]]
     machine = data["machine"]
@@ -182,7 +188,7 @@ def latex(data: Mapping[str, Any]) -> str:
     texts = ("version", "significant", "result")
     form = "".join("l" if name in texts else "r" for name in HEAD)
     body = [" & ".join(map(escape, cells(row))) + r" \\" for row in rows(data)]
-    head = " & ".join(map(escape, HEAD.values())) + r" \\"
+    head = " & ".join(map(escape, heads(data))) + r" \\"
     advice = [one["text"] for one in data["advice"]]
     said = [*data["conclusion"], *advice, *differing(data), *fitted(data), *notes(data), result(data)]
     comments = [f"% {sentence}" for sentence in said]

@@ -290,6 +290,12 @@ def test_tables_for_papers(data):
     assert escape("a_b & 5%") == r"a\_b \& 5\%"
 
 
+def test_ratios_are_headed_by_what_they_are_of():
+    timings = [*rounds("serial", [10.0] * 5), *rounds("threads", [10.0] * 5)]
+    described = {**DESCRIBED, "versions": DESCRIBED["versions"][:1] + DESCRIBED["versions"][2:3]}
+    assert "| serial / this |" in markdown({**described, **summarised(described, timings)})
+
+
 def test_held_locks_are_told(data, monkeypatch):
     monkeypatch.setattr("daskpar.comparison.summary.physical_cores", lambda: 4)
     timings = [*rounds("serial", [10.0] * 5), *rounds("threads", [9.8] * 5, 2)]
