@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -249,6 +250,7 @@ def _go_on(
 def _follow_or_leave(handle: Run, follow: bool, as_json: bool) -> None:
     """Follow a run to its end, or say how to find it again."""
     from daskpar.progress import shown
+    from daskpar.stopping import Terminated, stops_raise
 
     if not follow:
         found = handle.status()
@@ -261,13 +263,13 @@ def _follow_or_leave(handle: Run, follow: bool, as_json: bool) -> None:
         return
     _mine[:] = [] if handle.is_job else [handle.name]
     try:
-        with shown(handle.directory, quiet=as_json):
+        with stops_raise(in_time=False), shown(handle.directory, quiet=as_json):
             status = handle.wait()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as stop:
         if handle.is_job:
             typer.echo(f"{handle.name} goes on; daskpar cancel {handle.name} ends it", err=True)
         else:
-            handle.interrupt()
+            handle.interrupt(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
         raise
     _report(handle.directory, status, as_json)
 

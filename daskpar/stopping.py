@@ -30,10 +30,15 @@ class OutOfTime(BaseException):
 
 
 @contextmanager
-def stops_raise() -> Iterator[threading.Event]:
+def stops_raise(in_time: bool = True) -> Iterator[threading.Event]:
     """Raise `Terminated` on SIGTERM and, inside a Slurm job, `OutOfTime` on SIGUSR1 or before its limit.
 
     And `KeyboardInterrupt` on SIGINT, whoever took that over, unless it is ignored.
+
+    Parameters
+    ----------
+    in_time : bool
+        Whether to look at the limit of the job around us: who only follows a run does not.
 
     Yields
     ------
@@ -59,7 +64,7 @@ def stops_raise() -> Iterator[threading.Event]:
             signal.signal(number, signal.SIG_IGN)
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
-    job, stop = os.environ.get("SLURM_JOB_ID"), threading.Event()
+    job, stop = os.environ.get("SLURM_JOB_ID") if in_time else None, threading.Event()
     if job is not None:
         before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, out_of_time)
         threading.Thread(target=_watch, args=(job, stop), name="daskpar-walltime", daemon=True).start()

@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,13 +165,21 @@ class Run:
                 pass  # it had its chance
         slurm_commands.cancel_for_good([job])
 
-    def interrupt(self, timeout: float = 30.0) -> dict[str, Any]:
-        """Hand Ctrl-C on to a driver of this host, and wait until it has closed its workers."""
+    def interrupt(self, number: int = signal.SIGINT, timeout: float = 90.0) -> dict[str, Any]:
+        """Hand Ctrl-C, or another signal, on to a driver of this host, and wait until it has ended."""
         driver = self._driver()
         if driver is not None and driver["host"] == socket.gethostname():
-            os.kill(int(driver["pid"]), signal.SIGINT)
-            return self.wait(timeout)
+            os.kill(int(driver["pid"]), number)
+            with suppress(TimeoutError):  # it had its chance
+                return self.wait(timeout)
         return self.status()
+
+    def driven_by(self) -> str:
+        """Say who drives it, or will: a process of a host, or a job that queues."""
+        driver, job = self._driver(), self._job()
+        if driver is not None:
+            return f"pid {driver['pid']} on {driver['host']}"
+        return f"job {job[0]}, {job[1].state}, {job[1].reason}" if job is not None else "it was just begun"
 
     def result(self) -> Result:
         """Return the result of a finished run."""
@@ -277,12 +286,17 @@ def resume_elsewhere(
 
     if not is_launched(profile_model(profile if profile is not None else run.path / "profile.yaml")):
         return None
-    status = Run(run).status()
+    handle = Run(run)
+    status = handle.status()
     if status["state"] in ("running", "pending"):
-        raise UsageError(f"is {status['state']} already", "see daskpar status", path=run.path)
+        raise UsageError(
+            f"is {status['state']} already: {handle.driven_by()}",
+            "wait for it, or stop it with daskpar cancel",
+            path=run.path,
+        )
     prepared = reopen(run, profile, settings=settings, as_begun=as_begun)
     if status["state"] == "done" and not settings:
-        return Run(run)
+        return handle
     return start_driver(prepared)
 
 

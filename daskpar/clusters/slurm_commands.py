@@ -112,7 +112,7 @@ def cancel_for_good(jobs: Iterable[str], timeout: float = 60.0) -> None:
     """
     wanted = set(jobs)
     deadline = time.monotonic() + timeout
-    while left := wanted & set(queue()):
+    while wanted and (left := wanted & set(queue())):
         scancel(left)
         if time.monotonic() > deadline:
             raise ClusterError(
@@ -165,11 +165,17 @@ def _call(command: Sequence[str], text: str = "") -> subprocess.CompletedProcess
             f"there is no command {command[0]} on this host", "submit from a login node of the cluster"
         ) from error
     except subprocess.TimeoutExpired as error:
+        said = _one_line((error.stderr or b"").decode(errors="replace"))  # bytes, though we asked for text
         raise ClusterError(
-            f"{command[0]} did not answer within {PATIENCE:.0f} s", "try again when Slurm answers"
+            f"{command[0]} did not answer within {PATIENCE:.0f} s{': ' if said else ''}{said}",
+            "try again when Slurm answers",
         ) from error
 
 
 def _words(done: subprocess.CompletedProcess[str]) -> str:
-    text = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
-    return " / ".join(line.removeprefix("sbatch: error: ").removeprefix("squeue: error: ") for line in text)
+    return _one_line(done.stderr) or _one_line(done.stdout) or f"exit code {done.returncode}"
+
+
+def _one_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return " / ".join(line.removeprefix("sbatch: error: ").removeprefix("squeue: error: ") for line in lines)

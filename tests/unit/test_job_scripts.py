@@ -179,6 +179,16 @@ def test_no_command(monkeypatch):
         slurm_commands.sbatch("#!/bin/sh\n")
 
 
+def test_a_silent_command_has_said_something(monkeypatch, tmp_path):
+    """As sbatch does while it tries to reach the controller again and again."""
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: no controller' >&2\nexec sleep 60\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm_commands, "PATIENCE", 1.0)
+    with pytest.raises(ClusterError, match="did not answer within 1 s: no controller"):
+        slurm_commands.sbatch("#!/bin/sh\n")
+
+
 def test_interfaces(monkeypatch):
     monkeypatch.setattr(interfaces, "interfaces", lambda: {"lo": True, "eth0": False, "ib0": False})
     with pytest.raises(ProfileError, match="several interfaces are up: eth0, ib0"):
