@@ -18,6 +18,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
 NODES = ("n1", "n2")
 CPUS = 2
@@ -73,10 +75,13 @@ class Slurm:
         Its configuration, state and logs.
     environment : dict
         Variables that point Slurm's commands, and what they start, to it.
+    daemons : ExitStack
+        Ends them.
     """
 
     folder: Path
     environment: dict[str, str]
+    daemons: ExitStack
 
     def run(self, *command: str, timeout: float = 60, **options: object) -> subprocess.CompletedProcess[str]:
         """Run a command of Slurm's and return its output."""
@@ -94,6 +99,18 @@ class Slurm:
         """Return a node to service that was taken down; it may have come back by itself."""
         command = ["scontrol", "update", f"nodename={node}", "state=resume"]
         subprocess.run(command, env=self.environment, capture_output=True, timeout=60, check=False)
+
+    @contextmanager
+    def without_controller(self) -> Iterator[None]:
+        """Stop slurmctld while the block runs."""
+        controller = psutil.Process(int((self.folder / "slurmctld.pid").read_text()))
+        controller.terminate()
+        controller.wait(30)
+        try:
+            yield
+        finally:
+            again = self.daemons.enter_context(_daemon(self.environment, "slurmctld", "-D"))
+            _wait_for_nodes(self, [again])
 
     def jobs(self) -> list[str]:
         """Return ``id state name`` of each job that is not over, one line each."""
@@ -145,7 +162,7 @@ def private_slurm(cpus: int = CPUS, memory: int = 4000) -> Iterator[Slurm]:
         stack.enter_context(_munge(folder))
         controller = stack.enter_context(_daemon(environment, "slurmctld", "-D"))
         nodes = [stack.enter_context(_daemon(environment, "slurmd", "-D", "-N", node)) for node in NODES]
-        slurm = Slurm(folder, environment)
+        slurm = Slurm(folder, environment, stack)
         _wait_for_nodes(slurm, [controller, *nodes])
         try:
             yield slurm

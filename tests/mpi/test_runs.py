@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from listeners import listening, strangers_are_refused, tls_ports
 from user_folder import UserFolder, some_done
+
+from daskpar.launching import WITHOUT_NETWORK
 
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(200)]
 
@@ -34,6 +38,15 @@ class Site(UserFolder):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     found += process.children(recursive=True)
         return set(found)
+
+    def rank(self, number):
+        """Return the process of a rank, which is no worker that its nanny started."""
+        return next(
+            process
+            for process in self.ranks()
+            if str(number) in (variable(process, "PMI_RANK"), variable(process, "OMPI_COMM_WORLD_RANK"))
+            and "daskpar.ranks" in command_line(process)
+        )
 
     def wait_until_gone(self, timeout=30):
         deadline = time.monotonic() + timeout
@@ -70,23 +83,24 @@ def test_the_bits_of_a_local_run(site):
     assert not (mine.folder / "runs" / done["name"] / "keys").exists()
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("interface", ["loopback", "named"])
-def test_listeners(site, interface):
+def test_listeners(site, tmp_path, interface):
+    """A port of TLS for each process, on the named interface; pages on loopback; nothing else of ours."""
     mine = site(blocks=100, seconds=0.5)
-    name, allowed = second_interface() if interface == "named" else (None, "127.")
+    name, address = second_interface() if interface == "named" else (None, "127.0.0.1")
     mine.profile(interface=name)
-    mine.environment["OMPI_MCA_btl"] = (
-        "self,sm"  # what openmpi itself opens for other hosts is on all interfaces
-    )
+    mine.environment.update(WITHOUT_NETWORK)  # what MPI itself opens for other hosts is not ours
     mine.submit("--detach")
     mine.wait(some_done)
     # The launcher's own control port, which ranks inherit, is not ours to choose.
     launchers = {place for p in mine.ranks() if not is_python(p) for place in listening(p)}
-    places = {place for p in mine.ranks() if is_python(p) for place in listening(p)} - launchers
-    assert len(places) >= 6
-    outside = {place for place in places if not place[0].startswith("127.")}
-    assert {place for place in outside if not place[0].startswith(allowed)} == set()
-    assert bool(outside) == (interface == "named")
+    run = next((mine.folder / "runs").iterdir())
+    ours = [process for process in mine.ranks() if is_python(process)]
+    ports = tls_ports(ours, run / "keys", address, besides=launchers)
+    assert len(ports) == 1 + 2 * 2  # the scheduler; two workers, each with its nanny
+    for place in ports.values():
+        strangers_are_refused(place, tmp_path)
     assert mine.json("cancel", "last")["state"] == "cancelled"
     mine.wait_until_gone()
 
@@ -103,10 +117,7 @@ def is_python(process):
     return "python" in Path(process.exe()).name
 
 
-def listening(process):
-    return {c.laddr[:2] for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
-
-
+@pytest.mark.fault
 def test_a_failing_item(site):
     mine = site(bad=5)
     said = mine.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=2)
@@ -115,6 +126,7 @@ def test_a_failing_item(site):
     assert mine.status()["exit_code"] == 2
 
 
+@pytest.mark.fault
 def test_too_few_ranks(site):
     mine = site()
     mine.submit("--detach")
@@ -123,12 +135,13 @@ def test_too_few_ranks(site):
     launcher = shutil.which("mpiexec", path=mine.environment["PATH"])
     command = [launcher, "-n", "2", sys.executable, "-m", "mpi4py", "-m", "daskpar.ranks", str(run)]
     done = subprocess.run(
-        command, env=mine.environment, capture_output=True, text=True, timeout=60, check=False
+        command, env=mine.environment, capture_output=True, text=True, timeout=30, check=False
     )
     assert done.returncode != 0
     assert "3 are needed" in done.stderr
 
 
+@pytest.mark.fault
 def test_a_killed_worker_process(site):
     mine = site(blocks=40, seconds=0.3)
     mine.submit("--detach")
@@ -136,30 +149,33 @@ def test_a_killed_worker_process(site):
     os.kill(int(mine.computed()[-1][1]), signal.SIGKILL)
     status = mine.wait()
     assert status["state"] == "done", (status, mine.driver_log())
+    assert status["result_hash"] == mine.local_hash()
     assert len(mine.computed()) <= 41
     mine.wait_until_gone()
 
 
-@pytest.mark.parametrize("rank", [0, 1, 2])
+@pytest.mark.fault
+@pytest.mark.parametrize("rank", [0, 1, 2], ids=["scheduler", "driver", "worker"])
 def test_a_killed_rank(site, rank):
     """The job ends within 30 s, without orphans, and the run goes on from its ledger."""
     mine = site(blocks=40, seconds=0.3)
-    mine.submit("--detach")
+    following = mine.start("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code")
     mine.wait(some_done)
-    number = str(rank)
-    killed = next(
-        process
-        for process in mine.ranks()
-        if number in (variable(process, "PMI_RANK"), variable(process, "OMPI_COMM_WORLD_RANK"))
-        and "daskpar.ranks" in command_line(process)
-    )
-    killed.kill()
+    mine.rank(rank).kill()
+    code = following.wait(30)
     mine.wait_until_gone()
+    assert code == 4 if rank == 0 else code != 0, (code, mine.driver_log())
+    goes_on(mine)
+
+
+def goes_on(mine):
+    """Resume a run that ended early: the bits of an uninterrupted one, and at most two blocks again."""
     status = mine.status()
     assert status["state"] in ("interrupted", "failed")
     before = len(mine.computed())
     again = mine.json("resume", "last")
     assert again["state"] == "done"
+    assert again["result_hash"] == mine.local_hash()
     assert len(mine.computed()) - before <= 40 - status["blocks_done"] + 2
     mine.wait_until_gone()
 
@@ -178,15 +194,36 @@ def variable(process, name):
         return None
 
 
-def test_ctrl_c(site):
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("to", "number", "code"),
+    [
+        ("who follows", signal.SIGINT, 130),
+        ("who follows", signal.SIGTERM, 143),
+        ("the driver", signal.SIGTERM, 143),
+    ],
+)
+def test_signals(site, to, number, code):
     mine = site(blocks=40, seconds=0.3)
     following = mine.start("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code")
     mine.wait(some_done)
-    following.send_signal(signal.SIGINT)
-    assert following.wait(60) == 130
+    (following if to == "who follows" else mine.rank(1)).send_signal(number)
+    assert following.wait(60) == code
     mine.wait_until_gone()
-    assert mine.status()["state"] in ("interrupted", "failed")
-    assert mine.json("resume", "last")["state"] == "done"
+    assert mine.status()["exit_code"] == code
+    goes_on(mine)
+
+
+@pytest.mark.fault
+def test_a_second_driver_is_refused(site):
+    mine = site(blocks=40, seconds=0.3)
+    mine.submit("--detach")
+    mine.wait(some_done)
+    said = mine.daskpar("resume", "last", code=2)
+    assert f"is running already: pid {mine.rank(1).pid} on {socket.gethostname()}" in said
+    assert mine.wait()["state"] == "done"
+    assert len(mine.computed()) == 40
+    mine.wait_until_gone()
 
 
 def test_run_says_how_to_start_ranks(site):

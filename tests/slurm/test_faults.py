@@ -9,7 +9,13 @@ import pytest
 from site_of import Site, run_of
 from user_folder import UserFolder, some_done
 
+from daskpar.rundir import RunDirectory
+
 pytestmark = [pytest.mark.slurm, pytest.mark.fault, pytest.mark.timeout(400)]
+
+
+def run_directory(site):
+    return RunDirectory(run_of(site))
 
 
 def driver_of(site):
@@ -34,32 +40,69 @@ def test_the_driver_reaches_its_walltime(slurm, tmp_path):
     assert len(site.computed()) == 120  # running blocks were let end
 
 
-def test_a_chain_whose_workers_never_start_ends(slurm, tmp_path):
-    """Worker jobs that wait are kept from link to link; three links without a block are enough."""
-    site = Site(slurm, tmp_path)
-    site.profile(cores=2, driver={"walltime": "00:10:00", "memory": "500 MB"})
-    blockers = [
+@pytest.fixture
+def blockers(slurm):
+    """Jobs that leave room for a driver only, not for workers of two cores."""
+    jobs = [
         slurm.run("sbatch", "--parsable", f"--nodelist={node}", f"--cpus-per-task={cpus}", "--mem=100",
                   "--time=50", "--output=/dev/null", "--wrap=sleep 600").stdout.strip()
         for node, cpus in (("n1", 1), ("n2", 2))
     ]  # fmt: skip
-    try:
-        site.submit()
-        jobs = []
-        for link in range(3):
-            site.wait(lambda status: (status.get("queue") or {}).get("pending") == 2)
-            jobs.append(worker_jobs(site))
-            job = driver_of(site)
-            slurm.run("scancel", "--batch", "--signal=USR1", job)
-            if link < 2:
-                site.wait(lambda status, job=job: driver_of(site) != job and status["state"] == "running")
-        status = site.wait()
-        assert status["state"] == "failed"
-        assert status["exit_code"] == 4
-        assert "Resources" in status["error"] or "Priority" in status["error"], status
-        assert jobs[0] == jobs[1] == jobs[2]
-    finally:
-        slurm.run("scancel", *blockers)
+    yield jobs
+    slurm.run("scancel", *jobs)
+
+
+def workers_wait(status):
+    return (status.get("queue") or {}).get("pending") == 2
+
+
+def nears_its_limit(site):
+    """Tell a driver that its time is over; return its job."""
+    job = driver_of(site)
+    site.slurm.run("scancel", "--batch", "--signal=USR1", job)
+    return job
+
+
+def wait_for_the_next(site, job):
+    """Wait until another job than this one drives the run."""
+    lease = run_directory(site).lease
+    site.wait(lambda status: (lease.holder() or {}).get("job") not in (None, job))
+
+
+def test_a_chain_whose_workers_never_start_ends(slurm, blockers, tmp_path):
+    """Worker jobs that wait are kept from link to link; three links without a block are enough."""
+    site = Site(slurm, tmp_path)
+    site.profile(cores=2, driver={"walltime": "00:10:00", "memory": "500 MB"})
+    site.submit()
+    jobs = []
+    for link in range(3):
+        site.wait(workers_wait)
+        jobs.append(worker_jobs(site))
+        job = nears_its_limit(site)
+        if link < 2:
+            wait_for_the_next(site, job)
+    status = site.wait()
+    assert status["state"] == "failed"
+    assert status["exit_code"] == 4
+    assert "Resources" in status["error"] or "Priority" in status["error"], status
+    assert jobs[0] == jobs[1] == jobs[2]
+
+
+def test_a_driver_whose_time_ends_before_its_workers_start(slurm, blockers, tmp_path):
+    """The next one takes over the jobs that wait, and ends with the bits of an uninterrupted run."""
+    site = Site(slurm, tmp_path)
+    site.profile(cores=2, driver={"walltime": "00:10:00", "memory": "500 MB"})
+    site.submit()
+    site.wait(workers_wait)
+    jobs, first = worker_jobs(site), nears_its_limit(site)
+    wait_for_the_next(site, first)
+    site.wait(workers_wait)
+    slurm.run("scancel", *blockers)
+    status = site.wait()
+    assert status["state"] == "done"
+    assert status["result_hash"] == site.local_hash()
+    assert len(site.computed()) == 32
+    assert {job for _, job in site.computed()} <= {*jobs.values()}
 
 
 def test_partitions_that_refuse(site):
@@ -114,6 +157,7 @@ def test_a_node_goes_down(slurm, tmp_path, state):
     finally:
         slurm.wake(node)
     assert status["state"] == "done"
+    assert status["result_hash"] == site.local_hash()
     assert len(site.computed()) <= 40 + 2
 
 
@@ -181,16 +225,39 @@ def test_a_block_that_kills_its_worker(slurm, tmp_path):
     slurm.wait_until_empty(90)
 
 
-def test_ctrl_c_cancels_the_jobs(slurm, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_cancel_the_jobs(slurm, tmp_path, number, code):
     site = Site(slurm, tmp_path, blocks=60, seconds=0.5)
     site.profile(driver={"mode": "here"})
     following = site.start("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code")
     site.wait(some_done)
-    following.send_signal(signal.SIGINT)
-    assert following.wait(60) == 130
+    following.send_signal(number)
+    assert following.wait(60) == code
     slurm.wait_until_empty(30)
-    assert site.status()["state"] == "interrupted"
+    status = site.status()
+    assert (status["state"], status["exit_code"]) == ("interrupted", code)
     assert not (run_of(site) / "keys").exists()
+    goes_on(site, status, 60)
+
+
+def goes_on(site, before, blocks):
+    """Resume a run: the bits of an uninterrupted one, and at most two blocks computed again."""
+    done = site.json("resume", "last", timeout=180)
+    assert done["result_hash"] == site.local_hash()
+    assert before["blocks_done"] >= 4
+    assert len(site.computed()) <= blocks + 2
+
+
+def test_the_scheduler_is_killed(slurm, tmp_path):
+    """It is in the driver: who follows leaves with 4, the workers go by themselves, and the run goes on."""
+    site = Site(slurm, tmp_path, blocks=60, seconds=0.5)
+    site.profile(driver={"mode": "here"})
+    following = site.start("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code")
+    status = site.wait(some_done)
+    os.kill(run_directory(site).lease.holder()["pid"], signal.SIGKILL)
+    assert following.wait(30) == 4
+    slurm.wait_until_empty(60)
+    goes_on(site, status, 60)
 
 
 def test_a_second_driver_is_refused(slurm, tmp_path):
@@ -198,10 +265,22 @@ def test_a_second_driver_is_refused(slurm, tmp_path):
     site.submit()
     assert "already" in site.daskpar("resume", "last", code=2)
     site.wait(some_done)
-    assert "already" in site.daskpar("resume", "last", code=2)
+    said = site.daskpar("resume", "last", code=2)
+    assert "already" in said
+    holder = run_directory(site).lease.holder()
+    assert f"pid {holder['pid']} on {holder['host']}" in said
     assert "another driver runs it" in site.daskpar("resume", "last", "-p", "local", code=2)
     site.daskpar("cancel", "last")
     slurm.wait_until_empty(30)
+
+
+def test_a_second_driver_is_refused_while_the_first_waits(slurm, tmp_path):
+    site = Site(slurm, tmp_path)
+    site.profile(extra_directives=["--begin=now+1hour"])
+    site.submit()
+    assert f"is pending already: job {driver_of(site)}, PENDING" in site.daskpar("resume", "last", code=2)
+    site.daskpar("cancel", "last")
+    assert slurm.jobs() == []
 
 
 def test_worker_jobs_reach_their_walltime(slurm, tmp_path):
@@ -210,11 +289,25 @@ def test_worker_jobs_reach_their_walltime(slurm, tmp_path):
     site.submit()
     status = site.wait(timeout=300)
     assert status["state"] == "done"
+    assert status["result_hash"] == site.local_hash()
     assert len({job for _, job in site.computed()}) >= 2
     assert len(site.computed()) <= 110 + 2  # what ran when a job ended
 
 
-def test_the_controller_is_down(site):
+@pytest.mark.parametrize("mode", ["job", "here"])
+def test_the_controller_is_stopped(slurm, tmp_path, mode):
+    site = Site(slurm, tmp_path)
+    site.profile(driver={"mode": mode, "memory": "500 MB"})
+    with slurm.without_controller():
+        said = site.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=4, timeout=120)
+        assert "sbatch refused the job" in said
+        assert "Unable to contact slurm controller" in said
+        assert "Traceback" not in said
+    assert slurm.jobs() == []
+    assert not (run_of(site) / "keys").exists()
+
+
+def test_no_configuration_of_slurm(site):
     site.environment["SLURM_CONF"] = "/nowhere/slurm.conf"
     said = site.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=4)
     assert "Traceback" not in said
