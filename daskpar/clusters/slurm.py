@@ -73,13 +73,15 @@ def _end(cluster: Any, upkeep: Upkeep, place: Place) -> None:
         job.kept = job.job_id in kept
     submitted = upkeep.job_ids()
     upkeep.remember(kept or None)
-    cluster.close(timeout=30)
-    slurm_commands.cancel_for_good(submitted - kept)
-    if kept:
-        return
-    (place.folder / "jobs.json").unlink(missing_ok=True)
-    scheduler_file(place.folder).unlink(missing_ok=True)
-    remove_keys(place.keys)
+    try:
+        cluster.close(timeout=30)
+        slurm_commands.cancel_for_good(submitted - kept)
+    finally:
+        if not kept:  # also where Slurm does not answer: workers without a scheduler end by themselves
+            remove_keys(place.keys)
+    if not kept:
+        (place.folder / "jobs.json").unlink(missing_ok=True)
+        scheduler_file(place.folder).unlink(missing_ok=True)
 
 
 def _cluster(profile: SlurmProfile, place: Place, interface: str, here: str, security: Any) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from daskpar.errors import ClusterError
 
 PATIENCE = 60.0  # seconds for one command; a busy controller answers late
+LESS_PATIENCE = 15.0  # where an answer is of use only: what needs one comes next, and waits by itself
 OVER = frozenset(
     "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED TIMEOUT".split()
 )
@@ -125,7 +126,7 @@ def partition_limit(partition: str | None) -> str | None:
     """Return a partition's longest walltime as Slurm writes it; None where it has none or is not known."""
     which = [f"--partition={partition}"] if partition else []
     try:
-        done = _call(["sinfo", "--noheader", "--format=%P|%l", *which])
+        done = _call(["sinfo", "--noheader", "--format=%P|%l", *which], patience=LESS_PATIENCE)
     except ClusterError:
         return None
     rows = [line.strip().split("|", 1) for line in done.stdout.splitlines() if "|" in line]
@@ -154,10 +155,13 @@ def parse_duration(text: str) -> float | None:
     return float(seconds + 86400 * int(days or 0))
 
 
-def _call(command: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
+def _call(
+    command: Sequence[str], text: str = "", patience: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    patience = PATIENCE if patience is None else patience
     try:
         return subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=PATIENCE, check=False,
+            command, input=text, capture_output=True, text=True, timeout=patience, check=False,
             env=clean_environment(),
         )  # fmt: skip
     except FileNotFoundError as error:
@@ -167,7 +171,7 @@ def _call(command: Sequence[str], text: str = "") -> subprocess.CompletedProcess
     except subprocess.TimeoutExpired as error:
         said = _one_line((error.stderr or b"").decode(errors="replace"))  # bytes, though we asked for text
         raise ClusterError(
-            f"{command[0]} did not answer within {PATIENCE:.0f} s{': ' if said else ''}{said}",
+            f"{command[0]} did not answer within {patience:.0f} s{': ' if said else ''}{said}",
             "try again when Slurm answers",
         ) from error
 

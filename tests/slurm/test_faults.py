@@ -307,6 +307,21 @@ def test_the_controller_is_stopped(slurm, tmp_path, mode):
     assert not (run_of(site) / "keys").exists()
 
 
+def test_the_controller_stops_before_the_end(slurm, tmp_path):
+    """The run is done, though nobody can be asked about its jobs; these end with their workers."""
+    site = Site(slurm, tmp_path, blocks=40, seconds=0.3)
+    site.profile(driver={"mode": "here"})
+    following = site.start("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code")
+    site.wait(some_done)
+    with slurm.without_controller():
+        following.wait(100)
+        assert site.status()["state"] == "done"
+        assert "Unable to contact slurm controller" in site.driver_log()
+    slurm.wait_until_empty(90)
+    assert site.status()["result_hash"] == site.local_hash()
+    assert not (run_of(site) / "keys").exists()
+
+
 def test_no_configuration_of_slurm(site):
     site.environment["SLURM_CONF"] = "/nowhere/slurm.conf"
     said = site.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=4)

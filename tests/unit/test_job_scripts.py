@@ -189,6 +189,15 @@ def test_a_silent_command_has_said_something(monkeypatch, tmp_path):
         slurm_commands.sbatch("#!/bin/sh\n")
 
 
+def test_a_silent_controller_is_waited_for_once(monkeypatch, tmp_path):
+    """The partition's limit is asked for before the job is submitted, with less patience."""
+    (tmp_path / "sinfo").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "sinfo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm_commands, "LESS_PATIENCE", 0.1)
+    assert slurm_commands.partition_limit("main") is None
+
+
 def test_interfaces(monkeypatch):
     monkeypatch.setattr(interfaces, "interfaces", lambda: {"lo": True, "eth0": False, "ib0": False})
     with pytest.raises(ProfileError, match="several interfaces are up: eth0, ib0"):
