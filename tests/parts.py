@@ -41,7 +41,7 @@ PARTS = {
     "fault": ("fault and not soak", [*ELSEWHERE, "-n", "3", *NEXT]),  # they also wait
     "slurm": ("not soak", ["tests/slurm", "-n", "3", *NEXT]),  # each with a Slurm of its own
     "mpi": ("not soak", ["tests/mpi", "-n", "2", *NEXT]),
-    "browser": ("not soak", ["tests/browser"]),
+    "browser": ("not soak", ["tests/browser", "-n", "2", *NEXT]),
     "install": ("not soak", ["tests/install"]),
     "soak": ("soak", ["tests/soak", f"--ignore={ALONE}", "-n", "3", "--dist", "worksteal"]),  # most rows wait
     "cost": ("soak", [ALONE]),
