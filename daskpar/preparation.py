@@ -19,6 +19,7 @@ from typing import Any
 from daskpar.analysis import Analysis, Where, analysis_names, load_analysis
 from daskpar.atomic import write_text
 from daskpar.changes import file_digest, kept_in_use, refuse_changed_code, refuse_changed_recipe
+from daskpar.clusters.memory import in_megabytes, memory_key, memory_limit
 from daskpar.durable import digest_of
 from daskpar.errors import DaskparError, InputError, ProfileError
 from daskpar.loading import identity_of, load_recipe, open_record, profile_model
@@ -68,6 +69,18 @@ class Prepared:
     record: Any
     output: Path
     overwrite: bool
+
+    @property
+    def threads(self) -> int:
+        """Blocks that a worker computes at a time."""
+        return int(getattr(self.profile, "cores", 1))
+
+    @property
+    def memory_at_once(self) -> int:
+        """Bytes that the blocks of a worker need at a time, as the analysis tells; 0 where it does not."""
+        cost = self.analysis.cost
+        told = cost(self.record, self.options) if cost is not None else {}
+        return self.threads * int(told.get("task_memory_bytes", 0))
 
     def build(self) -> Any:
         """Return what the analysis builds: a lazy collection, or a generator of stages."""
@@ -305,17 +318,22 @@ def _nothing_left_behind() -> Iterator[list[Path]]:
 
 def refuse_large_blocks(prepared: Prepared) -> None:
     """Refuse a run whose blocks cannot fit its workers: spilling to disk would not save it."""
-    limit, cost = getattr(prepared.profile, "memory", None), prepared.analysis.cost
-    if not isinstance(limit, int) or cost is None:
+    needed = prepared.memory_at_once
+    limit = memory_limit(prepared.profile) if needed else None
+    if limit is None or needed <= MEMORY_SHARE * limit:
         return
-    threads = int(getattr(prepared.profile, "cores", 1))
-    needed = threads * int(cost(prepared.record, prepared.options).get("task_memory_bytes", 0))
-    if needed > MEMORY_SHARE * limit:
-        raise ProfileError(
-            f"{threads} block(s) at a time need {needed / 1e6:,.0f} MB, a worker has {limit / 1e6:,.0f} MB",
-            f"give a worker at least {needed / MEMORY_SHARE / 1e6:,.0f} MB, or fewer cores",
-            key="memory",
-        )
+    threads, key = prepared.threads, memory_key(prepared.profile)
+    enough = needed / MEMORY_SHARE
+    todo = f"give a worker at least {in_megabytes(enough)}"
+    if key == "memory_per_cpu":  # fewer cores would bring less memory, too
+        todo += f": memory_per_cpu: {in_megabytes(enough / threads)}"
+    elif threads > 1:
+        todo += ", or fewer cores"
+    raise ProfileError(
+        f"{threads} block(s) at a time need {in_megabytes(needed)}, a worker has {in_megabytes(limit)}",
+        todo,
+        key=key,
+    )
 
 
 def _planned(prepared: Prepared) -> Any:

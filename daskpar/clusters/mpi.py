@@ -21,7 +21,7 @@ from distributed import Client
 from daskpar.clusters.interfaces import chosen_interface
 from daskpar.clusters.keys import remove_keys, security_of, tls_environment
 from daskpar.clusters.settings import CONFIG, HTTP, worker_environment
-from daskpar.clusters.worker_jobs import on_one_host
+from daskpar.clusters.worker_jobs import on_one_host, worker_memory
 from daskpar.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def join(profile: MpiProfile, folder: Path) -> None:
     initialize(
         interface="lo" if on_one_host(profile) else chosen_interface(profile.interface),
         nthreads=profile.cores,
-        memory_limit=profile.memory or "auto",
+        memory_limit=worker_memory(profile) or "auto",
         local_directory=profile.scratch,
         protocol="tls",
         dashboard_address=HTTP,

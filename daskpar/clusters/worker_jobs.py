@@ -114,7 +114,7 @@ def on_one_host(profile: MpiProfile) -> bool:
     return alone and not any(name in os.environ for name in BATCH_JOBS)
 
 
-def worker_memory(profile: SlurmProfile) -> int:
+def worker_memory(profile: SlurmProfile | MpiProfile) -> int:
     """Return the bytes that each worker process may use."""
     if profile.memory is not None:
         return profile.memory
