@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ from daskpar.rundir import EMPTY_STATE, RunDirectory, now
 from daskpar.stopping import OutOfTime, Terminated, stops_raise
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from daskpar.profile import Profile
     from daskpar.recipe import Recipe
 
@@ -171,7 +174,7 @@ def _work(prepared: Prepared, journal: Journal, out_of_time: threading.Event) ->
     importing = threading.Thread(target=_import_early, args=(prepared,), daemon=True)
     importing.start()
     with opener(profile.kind)(profile, place) as client:
-        link = client.dashboard_link if getattr(profile, "dashboard", True) else None
+        link = _link(profile, client, journal)
         journal.update(dashboard=link, workers=len(client.scheduler_info()["workers"]))
         journal.event("cluster", seconds=time.monotonic() - clock)
         try:
@@ -193,6 +196,17 @@ def _work(prepared: Prepared, journal: Journal, out_of_time: threading.Event) ->
             shutil.rmtree(prepared.run.ledger, ignore_errors=True)
         else:
             execution.remove_scratch()
+
+
+def _link(profile: Profile, client: Client, journal: Journal) -> str | None:
+    """Return the address of the cluster's pages, if it has any: without Bokeh distributed serves none."""
+    if not getattr(profile, "dashboard", True):
+        return None
+    if profile.kind != "address" and find_spec("bokeh") is None:  # others serve the pages of their cluster
+        journal.warn("no dashboard: Bokeh is not installed here; pip install bokeh")
+        return None
+    link: str | None = client.dashboard_link
+    return link
 
 
 def _import_early(prepared: Prepared) -> None:

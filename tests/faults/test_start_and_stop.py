@@ -88,13 +88,40 @@ def write(folder, seconds=0.0):
 BEGIN = ["run", "recipe.yaml", "-p", "site.yaml", "--allow-code", "--json"]
 
 
-def test_a_run_without_bokeh_goes_on(cli, tmp_path):
-    (tmp_path / "sitecustomize.py").write_text("import sys\n\nsys.modules['bokeh'] = None\n")
+WITHOUT_BOKEH = """
+import sys
+
+sys.modules['bokeh'] = None
+from daskpar.journal import Journal
+
+update = Journal.update
+
+
+def noting(self, **changes):
+    if "dashboard" in changes:
+        print(changes["dashboard"], file=open("links", "a"))
+    update(self, **changes)
+
+
+Journal.update = noting
+"""
+
+
+def test_a_run_without_bokeh_warns_and_goes_on(cli, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_BOKEH)
     write(tmp_path)
     path = f"{tmp_path}:{environment()['PYTHONPATH']}"
     done = cli(*BEGIN, PYTHONPATH=path)
     assert done.code == 0, done.stderr
-    assert json.loads(done.stdout)["blocks_done"] == 8
+    told = json.loads(done.stdout)
+    assert told["blocks_done"] == 8
+    without = "no dashboard: Bokeh is not installed here; pip install bokeh"
+    assert told["warnings"] == [without]
+    assert f"warning: {without}" in cli("status", "last").stdout
+    assert (tmp_path / "links").read_text().split() == ["None", "None"]  # with the cluster, and at the end
+    (tmp_path / "site.yaml").write_text("kind: local\nworkers: 2\nmemory: 1 GiB\ndashboard: false\n")
+    quiet = json.loads(cli(*BEGIN, PYTHONPATH=path).stdout)
+    assert not quiet.get("warnings")
 
 
 def test_a_busy_dashboard_port_disturbs_nobody(cli, tmp_path):
