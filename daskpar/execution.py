@@ -24,6 +24,7 @@ import xarray as xr
 from daskpar import ledger
 from daskpar.block import BlockWork, limited_preview
 from daskpar.clusters.host import Heard, PassReceipts, WorkerHost
+from daskpar.clusters.memory import in_megabytes, memory_limit
 from daskpar.clusters.plugins import CodeFirst, LogsToRun, MarkSecondStarts
 from daskpar.clusters.waves import Deadly, Lost, computed, settle
 from daskpar.durable import Stage
@@ -187,9 +188,22 @@ class Execution:
 
     def _failure(self, error: BaseException, label: str) -> DaskparError:
         text = "".join(traceback.format_exception(error))[-8000:]
-        fault = block_error(error, label)
+        fault = block_error(error, label, self._room())
         self.journal.event("failed", label=label, message=str(fault)[:2000], traceback=text)
         return fault
+
+    def _room(self) -> str:
+        """Say what memory blocks need, or else needed so far, against what a worker has; as far as known."""
+        limit, needed = memory_limit(self.prepared.profile), self.prepared.memory_at_once
+        told = max(self.memory.values(), default=0)
+        parts = []
+        if needed:
+            parts.append(f"its blocks need about {in_megabytes(needed)} at a time")
+        elif told:
+            parts.append(f"workers held up to {in_megabytes(told)} after other blocks")
+        if limit is not None:
+            parts.append(f"a worker has {in_megabytes(limit)}")
+        return f" ({', '.join(parts)})" if parts else ""
 
     @staticmethod
     def assembled(graph: DurableGraph, stored: Mapping[str, Stored]) -> xr.Dataset:
@@ -245,21 +259,24 @@ class ClusterGone(ClusterError):
     """The scheduler or all workers are gone; nothing more will come."""
 
 
-def block_error(error: BaseException, label: str) -> DaskparError:
-    """Return the error of a run for what a block raised: ours as it is, else with the block's name."""
+def block_error(error: BaseException, label: str, room: str = "") -> DaskparError:
+    """Return the error of a run for what a block raised: ours as it is, else with the block's name.
+
+    `room` says what memory there is, for errors that may come from too little.
+    """
     what = f"block {label!r}"
     if isinstance(error, DaskparError):
         return error
     if isinstance(error, Deadly):
         return ClusterError(
             f"{what} ended its worker {error.deaths} times",
-            "it may need more memory than a worker has, or crash in compiled code; see daskpar logs",
+            f"it may need more memory than a worker has{room}, or crash in compiled code; see daskpar logs",
         )
     if isinstance(error, Lost):
         return ClusterGone(f"the cluster lost its blocks: {error}", "daskpar resume continues the run")
     if isinstance(error, MemoryError):
         return ClusterError(
-            f"{what} needs more memory than there is", "give workers more memory, then resume"
+            f"{what} needs more memory than there is{room}", "give workers more memory, then resume"
         )
     return AnalysisError(
         f"{what} raised {type(error).__name__}: {error}", "mend the function; the other blocks are saved"

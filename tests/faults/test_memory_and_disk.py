@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,13 +78,65 @@ def test_a_block_that_needs_more_memory_than_a_worker_has(write, cli, runs):
     done = cli(*BEGIN, timeout=200)
     assert done.code == 4
     assert "ended its worker 4 times" in done.stderr
-    assert "memory" in done.stderr
+    held = re.search(r"held up to (\d+) MB after other blocks, a worker has 420 MB\)", done.stderr)
+    assert held, done.stderr
+    assert 20 < int(held[1]) < 420
     assert "Traceback" not in done.stderr
     assert len(stored(runs)) == ITEMS - 1  # the rest is saved
     write()
     assert "mine.py" in cli("resume", "last").stderr
     done = cli("resume", "last", "-p", "site.yaml", "--as-begun", "--json", timeout=200)
     assert done.code == 0, done.stderr  # with a worker of 1 GiB the same block fits
+
+
+def test_a_block_that_runs_out_of_memory_once_changes_no_bit(write, cli, runs, count, tmp_path):
+    """Six arrays of 100 MB in a worker of 400 MiB; whoever comes next finds the flag and goes on."""
+    hook = once(tmp_path, "keep = [np.ones(12_500_000) for _ in range(6)]; time.sleep(60)")
+    write(hook, "memory: 400 MiB\n")
+    done = cli(*BEGIN, timeout=200)
+    assert done.code == 0, done.stderr
+    assert count.lines().count("begin 5") == 2  # the first time its worker died
+    assert count.lines().count("end 5") == 1
+    calm = cli(*BEGIN)  # the flag stands
+    assert calm.code == 0, calm.stderr
+    assert json.loads(done.stdout)["result_hash"] == json.loads(calm.stdout)["result_hash"]
+
+
+LYING = """
+import os
+import signal
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from daskpar.analysis import Analysis
+
+
+def crash(block_id):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def build(files, options):
+    level = da.map_blocks(crash, chunks=((1,),), dtype=float, meta=np.empty(0))
+    return xr.Dataset({"level": ("y", level)})
+
+
+ANALYSIS = Analysis(build=build, cost=lambda files, options: {"task_memory_bytes": 150_000_000})
+"""
+
+
+def test_a_crash_names_what_the_analysis_said_of_its_blocks(cli, tmp_path):
+    """A segfault may be either: what a block needs and a worker has is told, too."""
+    (tmp_path / "mine.py").write_text(LYING)
+    (tmp_path / "data.txt").write_text("data")
+    recipe = "name: lying\nanalysis: mine:ANALYSIS\ninputs: {files: data.txt}\noutputs: [level.ecsv]\n"
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    (tmp_path / "site.yaml").write_text("kind: local\nworkers: 1\nmemory: 400 MB\ndashboard: false\n")
+    done = cli(*BEGIN, timeout=200)
+    assert done.code == 4, done.stderr
+    assert "its blocks need about 150 MB at a time, a worker has 400 MB)" in done.stderr
+    assert "crash in compiled code" in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["run", "plan", "submit"])
