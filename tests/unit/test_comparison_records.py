@@ -86,12 +86,12 @@ def test_unlike_problems_are_never_mixed(tmp_path, monkeypatch):
     other = dataclasses.replace(timing("dask", 1.0), problem="there")
     with pytest.raises(UsageError, match="unlike recipes or inputs"):
         together([timing("dask", 1.0)], [other])
-    (tmp_path / "mine.py").write_text("def call(path): return 1\n")
+    (tmp_path / "called_here.py").write_text("def call(path): return 1\n")
     (tmp_path / "a.txt").write_text("a")
     monkeypatch.syspath_prepend(tmp_path)
 
     def problem(weak=False, **options):
-        options = {"function": "mine:call", **options}
+        options = {"function": "called_here:call", **options}
         recipe = {"name": "x", "analysis": "map", "inputs": {"files": str(tmp_path / "a.txt")}}
         recipe["options"] = options
         return problem_digest(prepare_nothing(recipe, "local", tmp_path / "s", allow_code=True), weak)
@@ -99,7 +99,7 @@ def test_unlike_problems_are_never_mixed(tmp_path, monkeypatch):
     found = [problem(), problem(weak=True), problem(retries=1)]
     (tmp_path / "a.txt").write_text("other")
     found.append(problem())
-    (tmp_path / "mine.py").write_text("def call(path): return 2\n")
+    (tmp_path / "called_here.py").write_text("def call(path): return 2\n")
     found.append(problem())
     assert len(set(found)) == len(found)
     assert problem() == found[-1]
