@@ -26,6 +26,7 @@ def test_submit_leave_and_return(site):
     assert len(shares) == 2
     assert min(shares.values()) >= 8, shares
     run = site.folder / "runs" / status["name"]
+    site.slurm.wait_until_empty(90)  # it is done when its outputs are written, before its cluster is closed
     assert not (run / "keys").exists()
     assert (run / "results" / "table.ecsv").exists()
 
