@@ -25,7 +25,9 @@ from daskpar.errors import DaskparError
 from daskpar.inputs.reading_time import seconds_read
 
 DASK = "daskpar.comparison.with_dask:run"
+DASK_THREADS = "daskpar.comparison.with_dask:run_in_threads"
 DASK_MPI = "daskpar.comparison.with_dask:run_on_ranks"
+WITH_DASK = (DASK, DASK_THREADS, DASK_MPI)
 HEADER, PIECE = 8, 32 * 1024  # bytes of the input's length, and that are sent at a time
 TAKEN = "taken"
 
@@ -36,7 +38,7 @@ def main(target: str, workers: str, began: str, folder: str) -> None:
     # Other ranks are not asked: some launchers never close their standard input.
     sent = taken_in(sys.stdin.buffer, Path(folder)) if _rank() == 0 else b""
     given: dict[str, Any] = pickle.loads(sent) if sent else {"record": None, "options": None}
-    notes = {"setup": given.get("setup"), "folder": folder} if target in (DASK, DASK_MPI) else {}
+    notes = {"setup": given.get("setup"), "folder": folder} if target in WITH_DASK else {}
     job = Job(given["record"], given["options"], int(workers), clock, notes)
     module, _, name = target.partition(":")
     result = getattr(importlib.import_module(module), name)(job)

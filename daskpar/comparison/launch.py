@@ -27,7 +27,7 @@ import xarray as xr
 
 from daskpar.by_hand import cores_occupied, is_mpi, thread_variables
 from daskpar.clusters.worker_jobs import BATCH_JOBS
-from daskpar.comparison.child import DASK, DASK_MPI, HEADER, PIECE, TAKEN
+from daskpar.comparison.child import DASK_MPI, HEADER, PIECE, TAKEN, WITH_DASK
 from daskpar.dataset_store import result_hash
 from daskpar.errors import ClusterError
 from daskpar.inputs.reading_time import NOTED_IN
@@ -48,7 +48,7 @@ class Version:
     @property
     def launcher(self) -> str:
         """How it is started: ``dask``, ``mpi`` or ``python``."""
-        return "dask" if self.target in (DASK, DASK_MPI) else "mpi" if is_mpi(self.target) else "python"
+        return "dask" if self.target in WITH_DASK else "mpi" if is_mpi(self.target) else "python"
 
     def cores(self, workers: int) -> int:
         """Return the cores that a batch system sets aside for so many workers."""

@@ -246,7 +246,7 @@ class _Work:
         self._record(version, workers, number, found, message)
         if wrong:
             self._note(Agreement(version.name, workers, found.result_hash, False, message=message))
-        elif version.launcher == "dask":  # not of the warm-up, which compiles
+        elif version == self._dask():  # not of the warm-up, which compiles
             blocks = found.notes.get("blocks")
             if workers == self.workers[0]:
                 self.described["blocks"] = blocks
@@ -254,10 +254,14 @@ class _Work:
                 self.described["stream"] = {**blocks, "workers": workers} if blocks else None
         return not wrong
 
+    def _dask(self) -> Version:
+        """Return the version whose blocks are shown, replayed, and made of other sizes."""
+        known = (version for version in self.versions if version.launcher == "dask")
+        return next(known, Version("dask", DASK))
+
     def _sweep(self, repeats: int) -> None:
         """Measure dask with blocks of other sizes, in turn, on the least number of workers."""
-        known = (version for version in self.versions if version.launcher == "dask")
-        version, n = next(known, Version("dask", DASK)), self.workers[0]
+        version, n = self._dask(), self.workers[0]
         measured: list[dict[str, Any]] = []
         failed: dict[int, str] = {}
         for number in range(1, repeats + 1 if self.sizes else 1):

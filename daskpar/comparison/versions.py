@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from daskpar.analysis import Analysis
-from daskpar.comparison.child import DASK, DASK_MPI
+from daskpar.comparison.child import DASK, DASK_MPI, DASK_THREADS
 from daskpar.comparison.launch import Version
 from daskpar.errors import AnalysisError, UsageError
 
@@ -25,7 +25,8 @@ def chosen_versions(
     ----------
     analysis : Analysis
     names : sequence of str
-        ``dask``, keys of `Analysis.by_hand`, ``all``, or ``name=module:function`` for one of the user's own.
+        ``dask``, whose workers are processes; ``dask_threads``, threads of one worker, on a local profile;
+        keys of `Analysis.by_hand`; ``all``; or ``name=module:function`` for one of the user's own.
     allow_code : bool
         Whether the last is allowed.
     kind : str
@@ -36,7 +37,9 @@ def chosen_versions(
     daskpar.errors.UsageError
         There is no such version, one is named twice, or code was not allowed.
     """
-    known = {"dask": DASK_MPI if kind == "mpi" else DASK, **analysis.by_hand}
+    known = {"dask": DASK_MPI if kind == "mpi" else DASK}
+    known |= {"dask_threads": DASK_THREADS} if kind == "local" else {}
+    known |= analysis.by_hand
     wanted = list(known) if list(names) == ["all"] else list(names)
     found = []
     for name in wanted:

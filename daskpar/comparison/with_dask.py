@@ -50,6 +50,14 @@ def run(job: Job) -> Variables:
     return _run(job, setup, opener(profile.kind)(profile, Place(Path(job.notes["folder"]) / "run")))
 
 
+def run_in_threads(job: Job) -> Variables:
+    """Do so in threads of one worker process, which share what it keeps, and the interpreter's lock."""
+    setup: Setup = job.notes["setup"]
+    profile = _profile(setup.profile, 1, threads=job.workers)
+    opened = opener(profile.kind)(profile, Place(Path(job.notes["folder"]) / "run"))
+    return _run(job, setup, opened, processes=1)
+
+
 def run_on_ranks(job: Job) -> Variables:
     """Do so as ranks of an MPI job: the scheduler is rank 0, which has the input, and rank 1 comes back."""
     from daskpar.clusters import mpi
@@ -90,7 +98,9 @@ class TimedJournal(Journal):
         self._last = None
 
 
-def _run(job: Job, setup: Setup, opened: AbstractContextManager[Client]) -> Variables:
+def _run(
+    job: Job, setup: Setup, opened: AbstractContextManager[Client], processes: int | None = None
+) -> Variables:
     prepared = _prepared(job, setup)
     prepared.build()  # imports what the builder imports
     job.clock.phase("compute")
@@ -102,7 +112,7 @@ def _run(job: Job, setup: Setup, opened: AbstractContextManager[Client]) -> Vari
     with ExitStack() as stack:
         stack.enter_context(journal.kept())
         client = stack.enter_context(opened)
-        client.wait_for_workers(job.workers)
+        client.wait_for_workers(processes or job.workers)
         client.run(_load, _modules(prepared))
         job.clock.phase("compute")
         dataset = execution.run(client)
@@ -132,8 +142,8 @@ def _prepared(job: Job, setup: Setup) -> Prepared:
     )
 
 
-def _profile(profile: Any, workers: int) -> Any:
-    changes = {"workers": workers, "cores": 1, "dashboard": False}
+def _profile(profile: Any, workers: int, threads: int = 1) -> Any:
+    changes = {"workers": workers, "cores": threads, "dashboard": False}
     return profile.model_copy(update={k: v for k, v in changes.items() if k in type(profile).model_fields})
 
 

@@ -31,6 +31,7 @@ from daskpar.comparison.ratios import all_ratios, median_interval, ratio_interva
 from daskpar.comparison.timing import counted
 
 HERE = Path(__file__).resolve().parent
+DASK = ["dask", "dask_threads"]  # workers that are processes, and threads of one
 BY_HAND = {
     "image_stats": ["threads", "prange", "multiprocessing", "mpi4py"],
     "pair_counts": ["threads", "multiprocessing", "mpi4py"],
@@ -117,7 +118,7 @@ def main():
     for name, recipe in recipes(chosen.seconds).items():
         if name in (chosen.analyses or BARE):
             began = time.monotonic()
-            versions = ["dask", *BY_HAND[name], f"bare=bare_kernels:{BARE[name]}"]
+            versions = [*DASK, *BY_HAND[name], f"bare=bare_kernels:{BARE[name]}"]
             found = measured(name, recipe, versions, chosen.workers, chosen.repeats)
             print(shown(name, found.timings, chosen.workers, chosen.seconds))
             print(f"  took {time.monotonic() - began:.0f} s", flush=True)
@@ -142,7 +143,7 @@ def measured(name, recipe, versions, workers, repeats):
 
 def shown(name, timings, workers, asked):
     """Return what is asked as text: ratios, the share of the ceiling, start-up, totals."""
-    work = {version: times(timings, version, workers) for version in ("dask", *BY_HAND[name], "bare")}
+    work = {version: times(timings, version, workers) for version in (*DASK, *BY_HAND[name], "bare")}
     work = {version: seconds for version, seconds in work.items() if seconds}
     by_hand = [version for version in BY_HAND[name] if version in work]
     fastest = min(by_hand, key=lambda version: np.median([*work[version].values()]))
@@ -154,17 +155,24 @@ def shown(name, timings, workers, asked):
     for ratio in all_ratios(timings, "dask"):
         mark = "   <- the fastest by hand: what is asked" if ratio.base == fastest else ""
         lines.append(f"  dask / {ratio.base}: {ratio.ratio:.3f} ({ratio.low:.3f} to {ratio.high:.3f}){mark}")
+    like = ratio_interval(*paired(work, "dask_threads", "threads"))
+    lines.append(f"  dask_threads / threads: {like.value:.3f} ({like.low:.3f} to {like.high:.3f})")
     lines.append("  version            work (s)            of the ceiling       start-up (s)  total (s)")
     for version, seconds in work.items():
         middle = median_interval([*seconds.values()])
-        both = sorted(seconds.keys() & work["bare"].keys())
-        share = ratio_interval([work["bare"][n] for n in both], [seconds[n] for n in both])
+        share = ratio_interval(*paired(work, "bare", version))
         startup, total = (phase(timings, version, workers, name) for name in ("startup", "total"))
         lines.append(
             f"  {version:16s} {middle.value:7.3f} ({middle.low:.3f} to {middle.high:.3f})"
             f"  {share.value:.3f} ({share.low:.3f} to {share.high:.3f})  {startup:8.2f}  {total:9.2f}"
         )
     return "\n".join(lines)
+
+
+def paired(work, one, other):
+    """Return the seconds of two versions in the rounds that both have."""
+    both = sorted(work[one].keys() & work[other].keys())
+    return [work[one][n] for n in both], [work[other][n] for n in both]
 
 
 def phase(timings, version, workers, name):

@@ -38,6 +38,26 @@ def test_dask_beside_by_hand_versions(cli, tmp_path, runs):
     assert "Blocks of the dask run" in (folder / "report.html").read_text()
 
 
+def test_dask_in_threads_of_one_worker(cli, tmp_path, runs, count):
+    """Both threads compute, and each run, the warm-up and one round, has one process that does."""
+    work = "def work(parameters):\n    time.sleep(0.05)\n    mark(os.getpid())\n    return {'y': 1}\n"
+    (tmp_path / "mine.py").write_text("import time\n" + count.source + work)
+    recipe = {
+        "name": "small", "analysis": "map", "inputs": {"grid": {"x": list(range(12))}},
+        "options": {"function": "mine:work", "items_per_block": 1},
+    }  # fmt: skip
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps(recipe))
+    arguments = ["--versions", "dask_threads", "--workers", "2", "--repeats", "1", "--allow-code", "--json"]
+    done = cli("compare", path, *arguments, timeout=300)
+    assert done.code == 0, done.stderr
+    (one,) = (timing for timing in json.loads(done.stdout)["timings"] if not timing["warmup"])
+    assert (one["version"], one["workers"], one["cores_occupied"]) == ("dask_threads", 2, 2)
+    (folder,) = runs.iterdir()
+    assert set(json.loads((folder / "comparison.json").read_text())["blocks"]["lane"]) == {0, 1}
+    assert sorted(count.each().values()) == [12, 12]
+
+
 def test_what_makes_no_sense_is_refused(cli, tmp_path):
     path = write(tmp_path, "map")
     for arguments, said in (
