@@ -7,6 +7,7 @@ import sys
 import psutil
 import pytest
 from dask.utils import parse_timedelta
+from distributed import LocalCluster
 from distributed.deploy import spec
 from processes import listening, ours
 
@@ -65,3 +66,20 @@ def test_a_worker_that_takes_long_to_come_back_is_not_given_up(monkeypatch):
         os.kill(client.submit(os.getpid).result(), signal.SIGKILL)
         assert client.submit(os.getpid, pure=False).result(timeout=30)
         assert len(client.cluster.workers) == 1
+
+
+@pytest.mark.parametrize("cause", [None, KeyError("why")])
+def test_what_ended_a_block_is_told_though_closing_fails_too(monkeypatch, cause):
+    original = LocalCluster.close
+
+    def close(cluster, *arguments, **options):
+        original(cluster, *arguments, **options)
+        raise AssertionError("can only join a started process")
+
+    monkeypatch.setattr(LocalCluster, "close", close)
+    with pytest.raises(ValueError, match="the reason") as caught:
+        with daskpar.open_client("local", workers=1, processes=False, dashboard=False):
+            raise ValueError("the reason") from cause
+    assert caught.value.__cause__ is cause
+    with pytest.raises(AssertionError), daskpar.open_client("local", workers=1, processes=False):
+        pass
