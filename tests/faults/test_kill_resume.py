@@ -219,8 +219,11 @@ def test_workers_leave_when_their_driver_is_gone(mapped, start, runs):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("group", [False, True], ids=["driver", "group"])
-def test_an_interrupted_run_ends_cleanly_and_goes_on(case, cli, start, runs, number, code, group):
+@pytest.mark.parametrize(("kind", "group"), [("map", False), ("plugin", True)], ids=["driver", "group"])
+def test_an_interrupted_run_ends_cleanly_and_goes_on(
+    tmp_path, cli, start, runs, count, number, code, kind, group
+):
+    case = Case(kind, tmp_path, count)
     process = start(*case.begin)
     under_way(case, process)
     processes = family(process)
@@ -332,8 +335,8 @@ def shorten(record):
     Path(record.path).write_bytes(data[:half] + data[end:])
 
 
-def test_a_damaged_record_is_computed_again_and_reported(case, calm, cli, start, runs):
-    check_damage(case, calm, cli, start, runs, flip)
+def test_a_damaged_record_is_computed_again_and_reported(mapped, calm, cli, start, runs):
+    check_damage(mapped, calm, cli, start, runs, flip)
     assert "damaged" in cli("logs").stdout
 
 
