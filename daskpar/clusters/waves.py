@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 WAVE = 2048  # blocks that the scheduler holds at a time; it needs some 10 kB for each
 MOST_SUSPECTS = 16
+LOOK = 0.1
 COLLECT = 0.25  # seconds in which ends of blocks are collected: to answer each by itself costs messages
 
 Ended = tuple[Any, Mapping[str, Any] | BaseException]
@@ -90,14 +92,19 @@ def _next_batch(running: as_completed) -> list[Future]:
 
 
 def settle(client: Client, seconds: float) -> None:
-    """Let the blocks that run now end, and start no other; give up after some seconds."""
+    """Let the blocks that run now end, and start no other; give up after some seconds.
+
+    A block may begin between the question which run and the word to start no other. It runs on as one that
+    nobody waits for any more, and its record is stored all the same: hence the second question.
+    """
+    end = time.monotonic() + seconds
     running = {key for keys in client.run(_running).values() for key in keys}
     client.cancel([Future(key, client) for key in list(client.futures) if key not in running], force=True)
     left = [Future(key, client) for key in list(client.futures) if key in running]
-    try:
+    with suppress(TimeoutError, CancelledError):
         wait(left, timeout=seconds)
-    except (TimeoutError, CancelledError):
-        return
+    while time.monotonic() < end and any(client.run(_running).values()):
+        time.sleep(LOOK)
 
 
 def _running(dask_worker: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from dask.distributed import Client, LocalCluster, wait
 
 from daskpar.block import Receipt
 from daskpar.clusters.host import Heard, PassReceipts, WorkerHost
-from daskpar.clusters.waves import _ended
+from daskpar.clusters.waves import _ended, settle
 
 AGAIN = threading.Event()
 calls = []
@@ -105,3 +105,31 @@ def test_a_receipt_lost_with_its_worker_is_waited_for_again(cluster, again):
         again.set()
         wait(future)
         assert _ended(client, [future], heard) == ([(future.key, {"stored": 2})], [])
+
+
+def lasting(path):
+    (path / "begun").touch()
+    until((path / "go").exists)
+    time.sleep(0.3)  # past the end of a `settle` that does not wait
+    (path / "ended").touch()
+
+
+def test_a_block_that_began_unseen_is_let_end(cluster, tmp_path, monkeypatch):
+    """Asked which run, the workers say none; then one begins a block, and is told to begin no other."""
+    asked = []
+    with Client(cluster) as client:
+        future = client.submit(lasting, tmp_path)
+        until((tmp_path / "begun").exists)
+        original = client.run
+
+        def run(function, *arguments, **options):
+            asked.append(function)
+            if len(asked) == 1:
+                return {"worker": []}
+            (tmp_path / "go").touch()
+            return original(function, *arguments, **options)
+
+        monkeypatch.setattr(client, "run", run)
+        settle(client, 20.0)
+        assert future.cancelled()
+        assert (tmp_path / "ended").exists()
