@@ -39,7 +39,7 @@ ALONE = "tests/soak/test_cost.py"  # what is timed, so that nothing may run besi
 PARTS = {
     "unit": ("not fault and not soak", [*ELSEWHERE, "-n", "2", "--dist", "worksteal"]),
     "fault": ("fault and not soak", [*ELSEWHERE, "-n", "3", *NEXT]),  # they also wait
-    "slurm": ("not soak", ["tests/slurm", "-n", "3", *NEXT]),  # each with a Slurm of its own
+    "slurm": ("not soak", ["tests/slurm", "-n", "4", *NEXT]),  # each with a Slurm of its own; some wait long
     "mpi": ("not soak", ["tests/mpi", "-n", "2", *NEXT]),
     "browser": ("not soak", ["tests/browser", "-n", "2", *NEXT]),
     "install": ("not soak", ["tests/install"]),
