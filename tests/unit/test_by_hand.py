@@ -226,7 +226,10 @@ def test_a_version_that_fails_says_why_and_leaves_nothing(tmp_path):
 
 def test_versions_are_chosen_by_name():
     analysis = load_analysis("map")
-    assert [one.name for one in chosen_versions(analysis, ["all"])][:2] == ["dask", "serial"]
+    names = [one.name for one in chosen_versions(analysis, ["all"])]
+    assert names[:3] == ["dask", "dask_threads", "serial"]
+    elsewhere = [one.name for one in chosen_versions(analysis, ["all"], kind="mpi")]
+    assert elsewhere == ["dask", *names[2:]]
     with pytest.raises(UsageError, match="did you mean 'threads'"):
         chosen_versions(analysis, ["thread"])
     with pytest.raises(UsageError, match="--allow-code"):
