@@ -101,7 +101,7 @@ def go_on(
     """
     done = run.read_state()["state"] == "done"
     prepared = reopen(run, profile, settings=settings, as_begun=as_begun)
-    if done and not settings and not _damaged_result(run):
+    if done and not settings and not damaged_result(run):
         more = prepared.analysis.more
         options = more(prepared.options, Result(run).dataset) if more is not None else None
         if options is None:
@@ -128,7 +128,7 @@ def drive(prepared: Prepared) -> Result:
                  "links": before.get("links", [])}  # fmt: skip
         with Journal(run, state, lost).kept() as journal, stops_raise() as out_of_time:
             try:
-                for what in filter(None, [run.mend_record(), _damaged_result(run)]):
+                for what in filter(None, [run.mend_record(), damaged_result(run)]):
                     journal.warn(what)
                 _work(prepared, journal, out_of_time)
             except OutOfTime:
@@ -146,7 +146,7 @@ def drive(prepared: Prepared) -> Result:
     return Result(run)
 
 
-def _damaged_result(run: RunDirectory) -> str:
+def damaged_result(run: RunDirectory) -> str:
     """Say what of the saved result cannot be read, if there is one; it is not read from end to end."""
     found = dataset_store.unreadable(run.dataset) if run.dataset.is_dir() else ""
     return f"{found}: the result is assembled again" if found else ""

@@ -1,9 +1,9 @@
 """The run directory: everything about a run is in it, and one process, the driver, writes it.
 
     RUN/
-      run.json       what was begun: name, recipe, code and input digests, versions; written once, extended on
-                   resume; .run.json is a copy, for when it is damaged
-    recipe.yaml    the resolved recipe          profile.yaml   the resolved profile
+      run.json       what was begun: name, recipe, code and input digests, versions; written once, extended
+                     on resume; .run.json is a copy, for when it is damaged
+      recipe.yaml    the resolved recipe          profile.yaml   the resolved profile
       state.json     how far it is; replaced at least each second while the driver lives
       events.jsonl   what happened, a line each; appended
       lease.json     who drives it: host, pid, job, heartbeat

@@ -281,6 +281,7 @@ def resume_elsewhere(
     daskpar.errors.UsageError
         A driver has it already.
     """
+    from daskpar.driver import damaged_result
     from daskpar.loading import profile_model
     from daskpar.preparation import reopen
 
@@ -295,7 +296,7 @@ def resume_elsewhere(
             path=run.path,
         )
     prepared = reopen(run, profile, settings=settings, as_begun=as_begun)
-    if status["state"] == "done" and not settings:
+    if status["state"] == "done" and not settings and not damaged_result(run):
         return handle
     return start_driver(prepared)
 

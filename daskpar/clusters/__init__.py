@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import shutil
 import tempfile
@@ -129,7 +130,36 @@ def opener(kind: str) -> Callable[[Any, Place], AbstractContextManager[Client]]:
             key="kind",
         )
     module, _, name = OPENERS[kind].partition(":")
-    found: Callable[[Any, Place], AbstractContextManager[Client]] = getattr(
-        importlib.import_module(module), name
-    )
-    return found
+    return functools.partial(_opened, getattr(importlib.import_module(module), name))
+
+
+@contextmanager
+def _opened(
+    found: Callable[[Any, Place], AbstractContextManager[Client]], profile: Any, place: Place
+) -> Iterator[Client]:
+    """Open a cluster; what ended the block is raised, even if closing the cluster fails, too.
+
+    Where workers die until a run gives up, a nanny may just be starting one again, and distributed trips
+    over its own assertions; or Slurm does not answer. That would hide why.
+    """
+    reason: BaseException | None = None
+    try:
+        with found(profile, place) as client:
+            try:
+                yield client
+            except BaseException as error:
+                reason = error
+                raise
+    except Exception as error:
+        if reason is None:
+            raise
+        told = _told(error, reason)
+        raise told from told.__cause__
+
+
+def _told(error: BaseException, reason: BaseException) -> BaseException:
+    """Return what an opener made of the reason, to say more about it, or the reason itself."""
+    one: BaseException | None = error
+    while one is not None and one.__cause__ is not reason:
+        one = one.__context__
+    return one or reason

@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -48,34 +48,8 @@ def open_local(profile: LocalProfile, place: Place) -> Iterator[Client]:
             )
         except (OSError, RuntimeError, TimeoutError) as error:
             raise ClusterError(f"the local workers did not start: {error}", "try fewer workers") from error
-        with _reason_kept() as reason, cluster, Client(cluster) as client:
-            with reason:
-                yield client
-
-
-class _Reason(AbstractContextManager[None]):
-    """Remembers what ended a block."""
-
-    error: BaseException | None = None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.error = error
-
-
-@contextmanager
-def _reason_kept() -> Iterator[_Reason]:
-    """Raise what ended the block inside, even if closing the cluster then raises something else.
-
-    Where workers die until a run gives up, a nanny may just be starting one again, and distributed trips
-    over its own assertions. That would hide why.
-    """
-    reason = _Reason()
-    try:
-        yield reason
-    except Exception:
-        if reason.error is None:
-            raise
-        raise reason.error from reason.error.__cause__
+        with cluster, Client(cluster) as client:
+            yield client
 
 
 def _arguments(profile: LocalProfile) -> dict[str, Any]:

@@ -42,7 +42,8 @@ A comparison is a folder beside the runs, made by ``daskpar compare``::
     blocks             {seconds, total_seconds, bytes, stage, started, lane} of each block of one dask run on
                        the least number of workers (lists), or null
     stream             the same on the largest number, and workers
-    predictions        list of {workers, seconds, error, extrapolated, text}: dask on more workers, replayed
+    predictions        list of {workers, seconds, error (or null), extrapolated, stored_rate, text}: dask
+                       on more workers, replayed
     sweep              {workers, measured: list of {size, blocks, seconds}, failed: list of {size, message}}:
                        dask with other block sizes; only where asked for
     phases             list of {version, workers, startup, read, compute, gather, write, total (medians),

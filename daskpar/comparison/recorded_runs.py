@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ from daskpar.comparison.simulation import Prediction, Recording, predict, record
 from daskpar.errors import UsageError
 from daskpar.rundir import RunDirectory, list_runs
 
-MOST_RUNS = 20  # that are looked into, the last ones first
+MOST_RUNS = 20  # that are looked at, the last ones first
+MOST_READ = 4  # whose blocks are read: of 50 000 that takes a while
 
 Measured = dict[int, float]
 
@@ -38,25 +41,27 @@ def predicted(analysis: str, options: Any, digest: str, blocks: int, workers: in
     list of str
         Empty where no run like it ended here without an interruption.
     """
-    like = [
-        (found, run)
-        for run in reversed(list_runs(runs)[-MOST_RUNS:])
-        if _is_like(run, analysis, options) and (found := recording_of(run)) is not None
-    ]
-    same = [(found, run) for found, run in like if run.record.get("input") == digest]
-    chosen = same or (like[:1] if blocks else [])
+    like = [run for run in reversed(list_runs(runs)[-MOST_RUNS:]) if _is_like(run, analysis, options)]
+    same = [run for run in like if run.record.get("input") == digest]
+    chosen = _recordings(same, MOST_READ) or (_recordings(like, 1) if blocks else [])
     if not chosen:
         return []
-    (recording, _), run = chosen[0]
+    run, recording, _ = chosen[0]
     measured: Measured = {}
-    for (_, took), _ in reversed(chosen):  # so that the last run of each number of threads counts
+    for _, _, took in reversed(chosen):  # so that the last run of each number of threads counts
         measured |= took
-    share = 1.0 if same else blocks / recording.blocks
+    share = 1.0 if run in same else blocks / recording.blocks
     counts = sorted({max(1, workers // 2), workers, 2 * workers})
     made = [_scaled(one, share, recording.startup_seconds) for one in predict(recording, counts, measured)]
     profile = run.status()["profile"] or "?"
-    other = "" if same else f", whose input was another and had {recording.blocks} blocks"
+    other = "" if run in same else f", whose input was another and had {recording.blocks} blocks"
     return [f"by the blocks of {run.name} ({profile}){other}, threads for workers:", *worth_it(made)]
+
+
+def _recordings(runs: Sequence[RunDirectory], most: int) -> list[tuple[RunDirectory, Recording, Measured]]:
+    """Return the recordings of the first of some runs that have one."""
+    found = ((run, recording_of(run)) for run in runs)
+    return list(itertools.islice(((run, *one) for run, one in found if one is not None), most))
 
 
 def recording_of(run: RunDirectory) -> tuple[Recording, Measured] | None:

@@ -17,12 +17,11 @@ from bokeh.models import CustomJS, Div, RangeSlider, Select
 from jinja2 import Environment
 
 from daskpar.dashboard import reach, texts
-from daskpar.dashboard.compare_page import compare_figures
+from daskpar.dashboard.compare_page import compare_figures, comparisons, read_comparison
 from daskpar.dashboard.drawing import STRETCHES, Drawn, draw, set_limits, shape_of, stretched
 from daskpar.dashboard.plots import Picture
 from daskpar.dashboard.run_figures import RunFigures
 from daskpar.dashboard.science import Science
-from daskpar.dashboard.speedup import comparisons, read_comparison
 from daskpar.dashboard.watching import Runs, Watcher, duration, pace
 from daskpar.rundir import now
 

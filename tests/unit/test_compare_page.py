@@ -6,8 +6,7 @@ import pytest
 from test_comparison_records import DESCRIBED, rounds
 
 from daskpar.comparison.summary import summarised
-from daskpar.dashboard.compare_page import compare_figures
-from daskpar.dashboard.speedup import comparisons, read_comparison
+from daskpar.dashboard.compare_page import compare_figures, comparisons, read_comparison
 
 
 @pytest.fixture

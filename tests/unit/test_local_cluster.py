@@ -1,5 +1,6 @@
 """Workers on this machine: what a profile says, over loopback only, and nothing left behind."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -12,6 +13,8 @@ from distributed.deploy import spec
 from processes import listening, ours
 
 import daskpar
+from daskpar import clusters
+from daskpar.errors import ClusterError
 from daskpar.profile import LocalProfile
 
 
@@ -82,4 +85,25 @@ def test_what_ended_a_block_is_told_though_closing_fails_too(monkeypatch, cause)
             raise ValueError("the reason") from cause
     assert caught.value.__cause__ is cause
     with pytest.raises(AssertionError), daskpar.open_client("local", workers=1, processes=False):
+        pass
+
+
+@contextlib.contextmanager
+def queueing(profile, place):
+    """An opener that knows more of the reason than the run, and fails to close."""
+    try:
+        yield "client"
+    except ClusterError as error:
+        raise ClusterError("the queue says why", "daskpar resume continues the run") from error
+    finally:
+        raise ClusterError("no controller", "wait")
+
+
+def test_what_an_opener_says_of_the_reason_is_kept(monkeypatch):
+    monkeypatch.setitem(clusters.OPENERS, "local", f"{__name__}:queueing")
+    with pytest.raises(ClusterError, match="the queue says why"), daskpar.open_client("local"):
+        raise ClusterError("no workers", "wait")
+    with pytest.raises(ValueError, match="mine"), daskpar.open_client("local"):
+        raise ValueError("mine")
+    with pytest.raises(ClusterError, match="no controller"), daskpar.open_client("local"):
         pass
