@@ -3,7 +3,7 @@
 import dask
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import daskpar
@@ -62,6 +62,7 @@ floats = st.floats(-1e308, 1e308)
 
 
 @given(st.lists(floats, min_size=1, max_size=60), st.integers(1, 5))
+@example([1e308, -7.976931348623158e307], 1)  # farther apart than the largest number
 @settings(max_examples=200, deadline=None)
 def test_narrowing_any_values_ends_at_the_wanted_ranks(values, parts):
     x = np.array(values)[None, :] + 0.0

@@ -136,7 +136,8 @@ def _distinct(place: Integers, value: Floats, number: Integers) -> Picked:
     place, value, number = place[order], value[order], number[order]
     if not place.size:
         return {"place": place, "value": value, "number": number}
-    new = np.concatenate([[True], (np.diff(place) != 0) | (np.diff(value) != 0)])
+    # Compared, since a difference may overflow.
+    new = np.concatenate([[True], (place[1:] != place[:-1]) | (value[1:] != value[:-1])])
     return {"place": place[new], "value": value[new], "number": np.add.reduceat(number, np.flatnonzero(new))}
 
 
