@@ -22,7 +22,7 @@ from distributed.utils import silence_logging_cmgr
 from daskpar.atomic import write_text
 from daskpar.clusters.interfaces import chosen_interface
 from daskpar.clusters.keys import remove_keys, security_of
-from daskpar.clusters.settings import CONFIG, HTTP
+from daskpar.clusters.settings import CONFIG, SCHEDULER
 from daskpar.clusters.upkeep import last_words
 from daskpar.clusters.worker_jobs import PARTS, scheduler_file, worker_command
 from daskpar.errors import ClusterError
@@ -56,7 +56,7 @@ def _opened(profile: SlurmProfile, place: Place) -> Iterator[Client]:
     interface = chosen_interface(profile.interface)
     here = chosen_interface(profile.scheduler_interface or interface, "scheduler_interface")
     security = security_of(profile.security, place.keys)
-    options = {"interface": here, "protocol": "tls://", "dashboard_address": HTTP, "security": security}
+    options = {"interface": here, "protocol": "tls://", "security": security, **SCHEDULER}
     with silence_logging_cmgr(logging.CRITICAL), dask.config.set(CONFIG):
         cluster = SpecCluster(
             workers={}, scheduler={"cls": Scheduler, "options": options}, security=security, name=place.name,

@@ -16,7 +16,7 @@ from distributed.utils import silence_logging_cmgr
 
 from daskpar.clusters.interfaces import chosen_interface
 from daskpar.clusters.keys import remove_keys, security_of
-from daskpar.clusters.settings import CONFIG, HTTP, PRELOAD
+from daskpar.clusters.settings import CONFIG, HTTP, PRELOAD, SCHEDULER
 from daskpar.errors import ClusterError, ProfileError
 from daskpar.provenance import thread_environment
 
@@ -100,7 +100,7 @@ def _defaults(found: Any, profile: ClassProfile, place: Place, security: Any) ->
             "interface": interface,
             "shared_temp_directory": str(place.folder),
             "log_directory": str(place.folder / "logs"),
-            "scheduler_options": {"interface": interface, "dashboard_address": HTTP},
+            "scheduler_options": {"interface": interface, **SCHEDULER},
             "worker_extra_args": ["--dashboard-address", HTTP, "--no-dashboard", "--preload", PRELOAD],
             "job_script_prologue": exports,
             "silence_logs": logging.CRITICAL,

@@ -4,6 +4,7 @@ By itself it would look for the driver only once all its imports are done.
 """
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -22,3 +23,4 @@ def end_with_parent() -> None:
 
 
 end_with_parent()
+gc.disable()  # while modules are imported, of which none is garbage; workers turn it on again

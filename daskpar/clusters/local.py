@@ -15,7 +15,7 @@ from distributed.utils import silence_logging_cmgr
 
 from daskpar.clusters import early
 from daskpar.clusters.interfaces import LOOPBACK
-from daskpar.clusters.settings import CONFIG, HTTP, worker_environment
+from daskpar.clusters.settings import CONFIG, HTTP, PAGES, worker_environment
 from daskpar.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def open_local(profile: LocalProfile, place: Place) -> Iterator[Client]:
                 **CONFIG,
                 "distributed.nanny.pre-spawn-environ": environment,
                 "distributed.worker.multiprocessing-method": early.method(),
+                "distributed.scheduler.preload": [PAGES] if profile.dashboard else [],
             }
         ),
         early.exported({**environment, "PYTHONHASHSEED": early.HASH_SEED}),
@@ -62,7 +63,7 @@ def _arguments(profile: LocalProfile) -> dict[str, Any]:
         "dashboard_address": HTTP,
         "worker_dashboard_address": HTTP,
         "worker_class": functools.partial(_without_pages, Nanny if profile.processes else Worker),
-        "scheduler_kwargs": {"dashboard": profile.dashboard},
+        "scheduler_kwargs": {"dashboard": False},  # `PAGES` makes them on demand
         # Failed tasks raise here and are told once; what is left are tracebacks of lost heartbeats.
         "silence_logs": logging.CRITICAL,
         "local_directory": str(profile.scratch) if profile.scratch else os.environ.get("TMPDIR"),

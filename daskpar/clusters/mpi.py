@@ -20,7 +20,7 @@ from distributed import Client
 
 from daskpar.clusters.interfaces import chosen_interface
 from daskpar.clusters.keys import remove_keys, security_of, tls_environment
-from daskpar.clusters.settings import CONFIG, HTTP, worker_environment
+from daskpar.clusters.settings import CONFIG, HTTP, SCHEDULER, worker_environment
 from daskpar.clusters.worker_jobs import on_one_host, worker_memory
 from daskpar.errors import ClusterError
 
@@ -69,7 +69,7 @@ def join(profile: MpiProfile, folder: Path) -> None:
         memory_limit=worker_memory(profile) or "auto",
         local_directory=profile.scratch,
         protocol="tls",
-        dashboard_address=HTTP,
+        **SCHEDULER,
         worker_class="distributed.Nanny",
         worker_options={"dashboard_address": HTTP},
     )

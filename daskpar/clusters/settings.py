@@ -8,7 +8,9 @@ from daskpar.clusters.interfaces import LOOPBACK
 from daskpar.provenance import numba_cache_dir, thread_environment
 
 PRELOAD = "daskpar.clusters.worker_setup"
+PAGES = "daskpar.clusters.pages"
 HTTP = f"{LOOPBACK}:0"  # pages of scheduler and workers: on loopback, whatever the workers' network is
+SCHEDULER: dict[str, Any] = {"dashboard_address": HTTP, "dashboard": False}  # `PAGES` makes them on demand
 
 # Clocks of dask's own, which at its pace take a tenth of a core from the blocks of two workers.
 _CALM: dict[str, Any] = {
@@ -28,6 +30,7 @@ CONFIG: dict[str, Any] = {
     # A worker that is gone for longer would be given up, though its nanny is about to start it anew.
     "distributed.deploy.lost-worker-timeout": "10000d",
     "distributed.worker.preload": [PRELOAD],
+    "distributed.scheduler.preload": [PAGES],
     "distributed.comm.timeouts.connect": "30s",
     "distributed.admin.large-graph-warning-threshold": "100MB",
     "distributed.admin.low-level-log-length": 100,  # messages to workers, which hold tasks, are kept so long

@@ -27,7 +27,7 @@ from daskpar.clusters import slurm_commands
 from daskpar.clusters.allocation import open_allocation
 from daskpar.clusters.interfaces import chosen_interface
 from daskpar.clusters.keys import remove_keys, security_of
-from daskpar.clusters.settings import CONFIG, HTTP
+from daskpar.clusters.settings import CONFIG, SCHEDULER
 from daskpar.clusters.upkeep import Upkeep
 from daskpar.clusters.worker_jobs import PARTS, scheduler_file, worker_memory, worker_script
 from daskpar.errors import ClusterError
@@ -102,7 +102,7 @@ def _cluster(profile: SlurmProfile, place: Place, interface: str, here: str, sec
         security=security,
         protocol="tls://",
         shared_temp_directory=str(place.folder),
-        scheduler_options={"interface": here, "dashboard_address": HTTP},
+        scheduler_options={"interface": here, **SCHEDULER},
         silence_logs=logging.CRITICAL,
         name=place.name,
         script=script,

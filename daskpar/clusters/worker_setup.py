@@ -6,6 +6,7 @@ A terminal sends SIGINT to all processes of a command; workers that took it woul
 the driver still waits for their blocks.
 """
 
+import gc
 import os
 import signal
 import threading
@@ -19,5 +20,8 @@ def dask_setup(worker: Any) -> None:
     # Where nobody said so before: jobs of a batch system run on machines of their own.
     os.environ.setdefault("NUMBA_CACHE_DIR", str(numba_cache_dir()))
     own_process = getattr(worker, "nanny", None) is not None
+    if own_process:
+        gc.freeze()  # what is imported is no garbage
+        gc.enable()  # see `forked`
     if own_process and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
