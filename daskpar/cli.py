@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import signal
 import sys
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from daskpar import cli_runs, cli_verify
+from daskpar import cli_runs, cli_verify, garbage
 from daskpar.cli_compare import compare
 from daskpar.cli_runs import status_text
 from daskpar.dashboard import verbs as watching
@@ -32,8 +31,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="Run an analysis, written once as a dask graph, on a laptop, a Slurm cluster or under MPI.",
 )
-
-COLLECT = (50_000, 20, 20)  # how many objects more than before make Python look for garbage: 700, 10, 10
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
 RunArgument = Annotated[
@@ -305,15 +302,10 @@ def _report(directory: RunDirectory, found: dict[str, Any], as_json: bool) -> No
 
 
 def main() -> None:
-    """Entry point of the command ``daskpar``.
-
-    Python would look for garbage again and again among all that is imported, and once more at the end:
-    a quarter of the time of a short run.
-    """
-    gc.set_threshold(*COLLECT)
+    """Entry point of the command ``daskpar``."""
+    garbage.sought_rarely()
     code = run_command(sys.argv[1:])
-    gc.freeze()
-    gc.disable()
+    garbage.sought_no_more()
     sys.exit(code)
 
 

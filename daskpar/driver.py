@@ -178,6 +178,7 @@ def _work(prepared: Prepared, journal: Journal, out_of_time: threading.Event) ->
         journal.update(dashboard=link, workers=len(client.scheduler_info()["workers"]))
         journal.event("cluster", seconds=time.monotonic() - clock)
         try:
+            execution.equip(client)
             dataset = execution.run(client)
         except OutOfTime:
             execution.settle(client)

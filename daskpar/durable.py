@@ -285,11 +285,14 @@ def _installed(root: Path) -> bool:
 
 def _closure(name: str, root: Path, top: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    waiting = [name]
+    waiting, seen = [name], {""}
     while waiting:
         module = waiting.pop()
-        path = _module_file(root, module) if module else None
-        if module in found or path is None or (top and module.partition(".")[0] != top):
+        if module in seen or (top and module.partition(".")[0] != top):
+            continue
+        seen.add(module)
+        path = _module_file(root, module)
+        if path is None:
             continue
         found[module] = path
         waiting += [*_imports(path, module), module.rpartition(".")[0]]  # a package's own code runs first

@@ -18,9 +18,10 @@ from typing import Any
 
 import dask
 import dask.threaded
-from dask._task_spec import Alias, GraphNode, Task, TaskRef, convert_legacy_graph, cull
+from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, convert_legacy_graph, cull
 from dask.core import flatten
 from dask.delayed import Delayed
+from dask.sizeof import sizeof
 from dask.utils import ensure_dict
 
 from daskpar.durable import Durable, block_key
@@ -28,6 +29,8 @@ from daskpar.ledger import Stored
 from daskpar.stored_value import load
 
 Graph = dict[Any, GraphNode]
+
+FEW, SMALL_BYTES = 8, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -134,23 +137,26 @@ class Todo:
         return self._inlined(tasks), taken
 
     def _inlined(self, tasks: Graph) -> Graph:
-        """Return tasks that load a stored block for one other task as part of that other task.
+        """Return tasks that hold what they load, and small data, themselves where few others want the same.
 
-        As a task of its own it would take a place that the next block could have on the worker.
+        A load would take a place that the next block could have on the worker. And dask gives a task to a
+        worker that has what the task depends on: a few tasks would all go to one, and others stand idle.
         """
         uses = Counter(need for task in tasks.values() for need in task.dependencies)
-        loads = {
-            name: task
-            for name, task in tasks.items()
-            if uses[name] == 1 and getattr(task, "func", None) in (load, _stored_in)
-        }
-        return {name: task.substitute(loads) for name, task in tasks.items() if name not in loads}
+        held = {name: task for name, task in tasks.items() if 0 < uses[name] <= FEW and _is_small(task)}
+        return {name: task.substitute(held) for name, task in tasks.items() if name not in held}
 
     def done(self, target: Any, stored: Stored) -> None:
         """Note that a target is stored: what needs it later loads it."""
         node = self.nodes[self.targets[target]]
         self.graph[node] = Task(node, load, stored)
         self.missing -= self.graph.pop(target, None) is not None
+
+
+def _is_small(task: GraphNode) -> bool:
+    if isinstance(task, DataNode):
+        return bool(sizeof(task.value) <= SMALL_BYTES)
+    return getattr(task, "func", None) in (load, _stored_in)
 
 
 def _stored_in(receipt: Mapping[str, Any]) -> Any:

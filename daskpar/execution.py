@@ -85,14 +85,17 @@ class Execution:
         self._stages = each_stage(self.prepared.build())
         self._graph = self._next_graph(next(self._stages))
 
-    def run(self, client: Client) -> xr.Dataset:
-        """Compute all stages on the client's workers; return the last one's result, lazily."""
+    def equip(self, client: Client) -> None:
+        """Give scheduler and workers what this run needs: logs, the user's code, ways to be heard."""
         client.register_plugin(MarkSecondStarts())
         client.register_plugin(PassReceipts())
         if self.prepared.profile.kind != "address":  # workers of others keep their own logs
             client.register_plugin(LogsToRun(str(self.prepared.run.logs)))
         if self.prepared.run.code.is_dir():
             client.register_plugin(CodeFirst(str(self.prepared.run.code)))
+
+    def run(self, client: Client) -> xr.Dataset:
+        """Compute all stages on workers that are equipped; return the last one's result, lazily."""
         result = xr.Dataset()
         with Heard(client, str(self.prepared.run.ledger)) as heard:
             while self._graph is not None:

@@ -100,11 +100,11 @@ class Stored(Mapping[str, NDArray[Any]]):
             file.seek(self.offset + entry["offset"])
             return _read_array(file, entry, self.path, self.offset)
 
-    def some(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-        """Return the arrays of these names that there are, with one opening of the file."""
+    def some(self, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Return the arrays of these names that there are, or all, with one opening of the file."""
         with self._opened() as (file, header):
             layout, found = _layout(header), {}
-            for name in names:
+            for name in layout if names is None else names:
                 if name in layout:
                     file.seek(self.offset + layout[name]["offset"])
                     found[name] = _read_array(file, layout[name], self.path, self.offset)

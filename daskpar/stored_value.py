@@ -7,7 +7,8 @@ of a Dataset stands what else it is, as JSON text.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +74,28 @@ def some_of(partial: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, An
     for name in missing:
         _kept.put((record.digest, name), found[name], MOST_KEPT)
     return {name: array for name, array in found.items() if array is not None}
+
+
+@dataclass(frozen=True)
+class Remembered(Mapping[str, Any]):
+    """A partial that is asked for the same arrays several times: what was read is kept, see `some_of`."""
+
+    partial: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return some_of(self.partial, [name])[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.partial)
+
+    def __len__(self) -> int:
+        return len(self.partial)
+
+
+def all_of(partial: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all arrays of a partial; a stored one opens its file once for all."""
+    record: Any = partial
+    return record.some() if hasattr(record, "digest") else dict(partial)
 
 
 def forget() -> None:

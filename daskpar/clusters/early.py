@@ -42,18 +42,32 @@ def method() -> str:
 
 def prepare(recipe: Path, profile: str | Path | None) -> None:
     """Begin to import what local workers will need, if that is what recipe and profile ask for."""
+    if _has_processes(profile):
+        # The word of a shipped analysis only: nobody has allowed code of the user's yet.
+        found = re.search(r"^analysis: *['\"]?(\w+)['\"]?\s*$", _text(recipe), re.MULTILINE)
+        begin(found[1] if found else "")
+
+
+def begin(analysis: str) -> None:
+    """Begin to import what local workers will need for a shipped analysis, or for the user's own."""
     global _method
     if _method == "forkserver" or "forkserver" not in multiprocessing.get_all_start_methods():
         return
-    if threading.current_thread() is not threading.main_thread() or not _has_processes(profile):
+    if threading.current_thread() is not threading.main_thread():
         return
-    # The word of a shipped analysis only: nobody has allowed code of the user's yet.
-    found = re.search(r"^analysis: *['\"]?(\w+)['\"]?\s*$", _text(recipe), re.MULTILINE)
-    modules = [FIRST, *ALWAYS, *([USED.format(found[1])] if found else OWN)]
+    modules = [FIRST, *ALWAYS, *([USED.format(analysis)] if analysis.isidentifier() else OWN)]
     multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
     with exported({**worker_environment(), "PYTHONHASHSEED": HASH_SEED}), _ctrl_c_ignored():
         forkserver.ensure_running()
     _method = "forkserver"
+
+
+def end() -> None:
+    """Wait for the end of the fork server, whose workers have ended: only then their time is known here."""
+    global _method
+    if _method == "forkserver":
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
+        _method = "spawn"
 
 
 def import_used(analysis: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from daskpar import garbage
 from daskpar.analysis import load_analysis
 from daskpar.by_hand import Clock, Job, Variables
 from daskpar.clusters import Place, early, opener
@@ -101,6 +102,9 @@ class TimedJournal(Journal):
 def _run(
     job: Job, setup: Setup, opened: AbstractContextManager[Client], processes: int | None = None
 ) -> Variables:
+    garbage.sought_rarely()
+    if setup.profile.kind == "local" and setup.profile.processes:
+        early.begin(setup.analysis)
     prepared = _prepared(job, setup)
     prepared.build()  # imports what the builder imports
     job.clock.phase("compute")
@@ -114,11 +118,13 @@ def _run(
         client = stack.enter_context(opened)
         client.wait_for_workers(processes or job.workers)
         client.run(_load, _modules(prepared))
+        execution.equip(client)
         job.clock.phase("compute")
         dataset = execution.run(client)
         found = _gathered(dataset)
         journal.gathered()
         job.clock.phase("startup")  # its end: the workers are sent home
+    early.end()
     job.notes["blocks"] = blocks = _blocks(prepared.run)
     job.notes["bytes_moved"] = sum(blocks["bytes"])  # by way of the ledger
     return found

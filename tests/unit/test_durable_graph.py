@@ -16,10 +16,17 @@ from dask.delayed import Delayed, delayed
 from daskpar import record_files
 from daskpar.block import BlockWork
 from daskpar.durable import Durable, durable
-from daskpar.durable_graph import durable_graph
+from daskpar.durable_graph import FEW, SMALL_BYTES, durable_graph
 from daskpar.errors import AnalysisError
 
 RAN = []
+
+
+class Shared:
+    def __init__(self, value):
+        self.value = value
+
+
 LOCK = threading.Lock()
 
 
@@ -202,6 +209,33 @@ def test_in_portions_a_block_that_is_stored_meanwhile_is_loaded(tmp_path, ran):
     assert todo.missing == 0
     assert sorted(ran) == sorted(f"{what} {i}" for what in ("read", "reduce", "scale") for i in range(3))
     assert len(assembled(top, stored)) == 3
+
+
+@pytest.mark.parametrize("count", [FEW, FEW + 1])
+@pytest.mark.parametrize("what", [Shared("small"), np.zeros(SMALL_BYTES // 8 + 1)])
+def test_a_few_blocks_hold_small_data_themselves(tmp_path, count, what):
+    """Else all would go to the worker that holds it, and others stand idle."""
+    shared = delayed(what, name="shared", traverse=False)
+    top = delayed(list)([durable(_typed, shared, i, key=[i], label=f"t {i}") for i in range(count)])
+    tasks, targets = graph_of(top).todo({}, BlockWork(str(tmp_path))).take(count)
+    own = count == FEW and isinstance(what, Shared)
+    assert set(tasks) == {*targets, *([] if own else ["shared"])}
+    assert {len(tasks[target].dependencies) for target in targets} == {0 if own else 1}
+    receipts = dask.get(tasks, targets)
+    assert [str(receipt["stored"]["type"]) for receipt in receipts] == [type(what).__name__] * count
+
+
+def test_a_few_blocks_hold_what_they_load_themselves(tmp_path):
+    first = blocks(1)[0]
+    top = delayed(list)([_scaled(i, first, first) for i in range(3)])
+    stored = advance(first, tmp_path)
+    tasks, targets = graph_of(top).todo(stored, BlockWork(str(tmp_path))).take(3)
+    assert set(tasks) == set(targets)
+    assert all(not tasks[target].dependencies for target in targets)
+
+
+def _typed(value, number):
+    return {"type": np.asarray(type(value).__name__), "number": np.asarray(number)}
 
 
 def test_two_labels_for_one_block_are_one_block(tmp_path, ran):

@@ -55,7 +55,7 @@ def test_pages_are_made_when_they_are_asked_for(visited):
     assert {code for code, _, _ in first} <= {200, 302, 404}
     assert [place for code, place, _ in first if code == 302 and place.startswith("//")] == []
     assert [code for code, _, _ in later] == [200, 301, 404, 200]
-    assert "<title>Dask: Status</title>" in later[0][2]
+    assert "Dask Diagnostic UI" in later[0][2]
     assert later[1][1].endswith("status")
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from daskpar import ledger, stored_value
 from daskpar.durable import digest_of
-from daskpar.stored_value import some_of
+from daskpar.stored_value import Remembered, all_of, some_of
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +24,8 @@ def reads(monkeypatch):
     """Return the names that are read from the ledger, a list a time."""
     seen, original = [], ledger.Stored.some
 
-    def some(self, names):
-        seen.append(list(names))
+    def some(self, names=None):
+        seen.append(names if names is None else list(names))
         return original(self, names)
 
     monkeypatch.setattr(ledger.Stored, "some", some)
@@ -42,6 +42,22 @@ def test_an_array_is_read_once(tmp_path, reads):
     assert reads == [["a", "none"], ["b"]]
     with pytest.raises(ValueError, match="read-only"):
         again["a"][0] = 7
+
+
+def test_what_is_looked_at_several_times_is_read_once(tmp_path, reads):
+    record = Remembered(stored(tmp_path, 1, a=np.arange(3), b=np.arange(4.0)))
+    assert [record["a"].sum() for _ in range(3)] == [3, 3, 3]
+    assert (set(record), len(record), "c" in record) == ({"a", "b"}, 2, False)
+    assert reads == [["a"], ["c"]]
+
+
+def test_all_arrays_are_read_with_one_opening(tmp_path, reads):
+    record = stored(tmp_path, 1, a=np.arange(3), b=np.arange(4.0))
+    found = all_of(record)
+    assert list(found) == ["a", "b"]
+    np.testing.assert_array_equal(found["b"], np.arange(4.0))
+    assert reads == [None]
+    assert all_of(found) == found
 
 
 def test_records_of_other_contents_are_others(tmp_path):

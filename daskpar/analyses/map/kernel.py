@@ -187,7 +187,12 @@ def _columns(rows: Sequence[Mapping[str, Any]], items: Sequence[Any]) -> dict[st
 
 
 def _without_unit(values: list[Any], name: str, items: list[Any]) -> tuple[str, list[Any]]:
-    units = [value.unit.to_string("fits") if hasattr(value, "to_value") else "" for value in values]
+    units, known = [], {}  # a function mostly gives the same object each time; to spell a unit takes long
+    for value in values:
+        one = value.unit if hasattr(value, "to_value") else None
+        if id(one) not in known:
+            known[id(one)] = one, "" if one is None else one.to_string("fits")
+        units.append(known[id(one)][1])
     for unit, item in zip(units, items, strict=True):
         if unit != units[0]:
             raise _mixed(name, f"in {units[0]!r}", items[0], f"in {unit!r}", item)

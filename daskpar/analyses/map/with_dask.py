@@ -21,6 +21,7 @@ from daskpar.analyses.map.rows import BLOCKS_OF_ONE, MAXIMUM_BLOCKS, partition, 
 from daskpar.durable import Stage, code_digest, collect, durable
 from daskpar.errors import UsageError
 from daskpar.inputs.files import FileItem, unchanged
+from daskpar.stored_value import all_of
 
 __all__ = ["BLOCKS_OF_ONE", "MAXIMUM_BLOCKS", "build", "map", "more", "partition"]
 
@@ -175,7 +176,7 @@ def _dataset(partials: Sequence[kernel.Partial], items: Sequence[Any], on_error:
     """Merge the partials to a Dataset over `item`; see `rows.variables`."""
     import xarray as xr  # here, because workers need not load it
 
-    data, columns = variables(partials, items, on_error)
+    data, columns = variables([all_of(one) for one in partials], items, on_error)
     return xr.Dataset(data, {"item": ("item", np.asarray(items))}, {"columns": columns})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskpar.analyses.pair_counts.kernel.compiled import compiled, inlined
+from daskpar.analyses.pair_counts.kernel.compiled import compiled, given, inlined
 
 
 def by_block(
@@ -34,7 +34,7 @@ def by_block(
     rows = np.ascontiguousarray(rows, np.float64)
     if not len(starts):
         return rows, np.zeros(1, np.int64)
-    placed, bounds = _by_block(rows, cells, np.ascontiguousarray(starts))
+    placed, bounds = _by_block(given(rows), cells, np.ascontiguousarray(starts))
     return placed, bounds
 
 

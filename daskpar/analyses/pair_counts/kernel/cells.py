@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskpar.aligned import aligned
-from daskpar.analyses.pair_counts.kernel.compiled import compiled
+from daskpar.analyses.pair_counts.kernel.compiled import compiled, given
 from daskpar.analyses.pair_counts.kernel.lanes import LANES
 from daskpar.analyses.pair_counts.kernel.memory import address
 
@@ -87,7 +87,7 @@ def cell_numbers(positions: Floats, layout: Layout) -> NDArray[np.int64]:
         Along the grid's axes.
     layout : Layout
     """
-    return np.asarray(_cell_numbers(np.ascontiguousarray(positions), layout))
+    return np.asarray(_cell_numbers(given(positions), layout))
 
 
 def pack(
@@ -110,7 +110,7 @@ def pack(
     extra = weights is not None or patches is not None
     n = len(positions)
     ones = np.ones(n if extra else 0)
-    cells = _cell_numbers(np.ascontiguousarray(positions, dtype=np.float64), layout)
+    cells = _cell_numbers(given(positions), layout)
     start, place, total = _places(cells, layout.columns, layout.nz)
     stride = LANES * (5 if extra else 3)
     points = aligned(total // LANES * stride)

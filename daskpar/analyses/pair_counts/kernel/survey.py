@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from daskpar.analyses.pair_counts.kernel.binning import Binning
 from daskpar.analyses.pair_counts.kernel.cells import Layout
-from daskpar.analyses.pair_counts.kernel.compiled import compiled
+from daskpar.analyses.pair_counts.kernel.compiled import compiled, given
 from daskpar.analyses.pair_counts.kernel.layout import choose_layout, typical_density
 
 Floats = NDArray[np.float64]
@@ -22,7 +22,7 @@ def along_axes(positions: Floats, binning: Binning) -> Floats:
 
 def corners(positions: Floats) -> tuple[Floats, Floats]:
     """Return the smallest and the largest coordinates of some points, shape (n, 3); NaN where one is NaN."""
-    low, high = _corners(np.ascontiguousarray(positions, np.float64))
+    low, high = _corners(given(positions))
     return np.asarray(low), np.asarray(high)
 
 

@@ -19,6 +19,7 @@ from daskpar.analyses.pair_counts.with_dask.samples import Sample, Shared, as_sa
 from daskpar.durable import collect, digest_of, durable
 from daskpar.inputs.catalogs import Catalog
 from daskpar.lazy import da, xr
+from daskpar.stored_value import Remembered
 
 #: Without a run the number of blocks is fixed before the density is known, from the number of points.
 POINTS_A_SLOT, MOST_SLOTS = 1000, 1024
@@ -162,13 +163,14 @@ class Count:
 
 def plan_pairs(shared: Shared, one: Any, two: Any, at_most: int) -> dict[str, NDArray[Any]]:
     """Return the plan of a count, see `make_plan`, and for its watchers Σw and Σw² of each sample."""
+    one, two = (list(map(Remembered, sample)) for sample in (one, two))  # each piece is looked at four times
     totals = [summed([weigh(piece, None, 0) for piece in sample]) for sample in (one, two) if sample]
     return {**make_plan(shared.value, one, two, at_most), "totals": np.reshape(totals, (-1, 2))}
 
 
 def sort_points(shared: Shared, plan: Any, piece: Any, centres: Any) -> dict[str, NDArray[Any]]:
     """Return the points of a piece by block; see `sort_piece`."""
-    return sort_piece(shared.value, plan, piece, None if centres is None else centres["centres"])
+    return sort_piece(shared.value, plan, Remembered(piece), None if centres is None else centres["centres"])
 
 
 def count_in_block(shared: Shared, plan: Any, one: Any, two: Any, block: int) -> dict[str, NDArray[Any]]:
