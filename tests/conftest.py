@@ -10,7 +10,11 @@ import pytest
 from once import shared
 from processes import ROOT, Count, environment
 
+from daskpar import garbage
+
 __all__ = ["ROOT", "Count", "Ended", "environment", "shared"]
+
+garbage.sought_rarely()  # a fifth of the time of the tests that start no process
 
 
 def pytest_addoption(parser):
