@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from daskpar import garbage
 from daskpar.by_hand import Clock, Job
 from daskpar.errors import DaskparError
 from daskpar.inputs.reading_time import seconds_read
@@ -39,6 +40,10 @@ def main(target: str, workers: str, began: str, folder: str) -> None:
     sent = taken_in(sys.stdin.buffer, Path(folder)) if _rank() == 0 else b""
     given: dict[str, Any] = pickle.loads(sent) if sent else {"record": None, "options": None}
     notes = {"setup": given.get("setup"), "folder": folder} if target in WITH_DASK else {}
+    if target in WITH_DASK:
+        garbage.sought_rarely()  # as daskpar run does
+    if target in (DASK, DASK_THREADS):
+        notes["setup"].begin_early()
     job = Job(given["record"], given["options"], int(workers), clock, notes)
     module, _, name = target.partition(":")
     result = getattr(importlib.import_module(module), name)(job)

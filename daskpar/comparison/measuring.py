@@ -20,10 +20,10 @@ from daskpar.comparison.child import DASK
 from daskpar.comparison.launch import Launcher, Measured, Version, profile_launcher, termination_raises
 from daskpar.comparison.ratios import median_interval, times
 from daskpar.comparison.request import Request
+from daskpar.comparison.setup import Setup
 from daskpar.comparison.summary import summarised
 from daskpar.comparison.timing import Timing
 from daskpar.comparison.versions import lines_of_code
-from daskpar.comparison.with_dask import Setup
 from daskpar.durable import digest_of
 from daskpar.errors import ClusterError
 from daskpar.preparation import Prepared, identity_digest, prepare_nothing

@@ -6,14 +6,14 @@ import importlib
 import sys
 import time
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daskpar import garbage
 from daskpar.analysis import load_analysis
 from daskpar.by_hand import Clock, Job, Variables
 from daskpar.clusters import Place, early, opener
+from daskpar.comparison.setup import Setup
 from daskpar.dataset_store import whole
 from daskpar.execution import Execution
 from daskpar.journal import Journal
@@ -24,20 +24,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from distributed import Client
 
-    from daskpar.profile import Profile
-    from daskpar.recipe import Recipe
-
 BLOCK = ("seconds", "total_seconds", "bytes", "stage", "started", "lane")  # what is kept of each
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a run needs besides record and options."""
-
-    recipe: Recipe
-    profile: Profile
-    analysis: str
-    allow_code: bool
 
 
 def run(job: Job) -> Variables:
@@ -102,9 +89,6 @@ class TimedJournal(Journal):
 def _run(
     job: Job, setup: Setup, opened: AbstractContextManager[Client], processes: int | None = None
 ) -> Variables:
-    garbage.sought_rarely()
-    if setup.profile.kind == "local" and setup.profile.processes:
-        early.begin(setup.analysis)
     prepared = _prepared(job, setup)
     prepared.build()  # imports what the builder imports
     job.clock.phase("compute")
