@@ -39,7 +39,7 @@ def main(target: str, workers: str, began: str, folder: str) -> None:
     # Other ranks are not asked: some launchers never close their standard input.
     sent = taken_in(sys.stdin.buffer, Path(folder)) if _rank() == 0 else b""
     given: dict[str, Any] = pickle.loads(sent) if sent else {"record": None, "options": None}
-    notes = {"setup": given.get("setup"), "folder": folder} if target in WITH_DASK else {}
+    notes: dict[str, Any] = {"setup": given.get("setup"), "folder": folder} if target in WITH_DASK else {}
     if target in WITH_DASK:
         garbage.sought_rarely()  # as daskpar run does
     if target in (DASK, DASK_THREADS):
