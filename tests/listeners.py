@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 import time
+import urllib.request
 
 import psutil
 
@@ -20,7 +21,7 @@ def listening(process):
 def kind(place, keys):
     """Return ``http`` or ``tls``, whichever a port speaks; ``other`` for neither."""
     with socket.create_connection(place, SOON) as plain, contextlib.suppress(ConnectionError):
-        plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        plain.sendall(b"GET /health HTTP/1.0\r\n\r\n")
         if plain.recv(5) == b"HTTP/":
             return "http"
     with socket.create_connection(place, SOON) as plain:
@@ -58,6 +59,12 @@ def strangers_are_refused(place, folder):
         begun = time.monotonic()
         assert _is_refused(place, context), name
         assert time.monotonic() - begun < SOON, name
+
+
+def dask_shows_its_pages(link):
+    """Assert that the page of a scheduler is there, which is made when it is asked for."""
+    with urllib.request.urlopen(link, timeout=60) as page:
+        assert "Dask Diagnostic UI" in page.read().decode()
 
 
 def _is_refused(place, context):

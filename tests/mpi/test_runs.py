@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from listeners import listening, strangers_are_refused, tls_ports
+from listeners import dask_shows_its_pages, listening, strangers_are_refused, tls_ports
 from user_folder import UserFolder, some_done
 
 from daskpar.launching import WITHOUT_NETWORK
@@ -101,6 +101,7 @@ def test_listeners(site, tmp_path, interface):
     assert len(ports) == 1 + 2 * 2  # the scheduler; two workers, each with its nanny
     for place in ports.values():
         strangers_are_refused(place, tmp_path)
+    dask_shows_its_pages(mine.json("status", "last")["dashboard"])
     assert mine.json("cancel", "last")["state"] == "cancelled"
     mine.wait_until_gone()
 

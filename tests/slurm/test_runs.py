@@ -8,7 +8,7 @@ from collections import Counter
 
 import psutil
 import pytest
-from listeners import strangers_are_refused, tls_ports
+from listeners import dask_shows_its_pages, strangers_are_refused, tls_ports
 from site_of import Site, run_of
 from user_folder import ROOT, some_done
 
@@ -47,6 +47,7 @@ def test_listeners(slurm, tmp_path, interface):
     assert scheduler in {f"tls://{host}:{port}" for host, port in ports.values()}
     for place in ports.values():
         strangers_are_refused(place, tmp_path)
+    dask_shows_its_pages(site.json("status", "last")["dashboard"])
     site.daskpar("cancel", "last")
     slurm.wait_until_empty(90)
 

@@ -31,10 +31,10 @@ def by_block(
     bounds : int64, shape (blocks + 1,)
         Block k holds rows ``bounds[k]`` to ``bounds[k + 1] - 1``.
     """
-    rows = np.ascontiguousarray(rows, np.float64)
+    rows = given(rows)
     if not len(starts):
         return rows, np.zeros(1, np.int64)
-    placed, bounds = _by_block(given(rows), cells, np.ascontiguousarray(starts))
+    placed, bounds = _by_block(rows, cells, np.ascontiguousarray(starts))
     return placed, bounds
 
 
