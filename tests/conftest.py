@@ -152,11 +152,21 @@ def small_disk(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def slurm():
-    """A Slurm of two nodes, partitions ``main`` and ``closed``; at the end no job and no daemon is left."""
+def private():
     from private_slurm import missing, private_slurm
 
     if reason := missing():
         pytest.skip(reason)
     with private_slurm() as running:
         yield running
+
+
+@pytest.fixture
+def slurm(private):
+    """A Slurm of two nodes, partitions ``main`` and ``closed``; the test is over when its jobs are."""
+    yield private
+    try:
+        private.wait_until_empty(90)
+    except TimeoutError:
+        private.end_jobs()  # the next test starts with none, and this one has failed
+        raise

@@ -130,6 +130,13 @@ class Slurm:
                 raise TimeoutError(f"jobs left: {'; '.join(jobs)}")
             time.sleep(0.2)
 
+    def end_jobs(self) -> None:
+        """Kill what jobs run, cancel them, and wait until none is left."""
+        if self.jobs():
+            self.run("scancel", "--full", "--signal=KILL", "--state=RUNNING", "--user=root")
+            self.run("scancel", "--user=root")
+            self.wait_until_empty()
+
 
 def missing() -> str:
     """Say what keeps a private Slurm from starting here, or return an empty string."""
@@ -167,7 +174,7 @@ def private_slurm(cpus: int = CPUS, memory: int = 4000) -> Iterator[Slurm]:
         try:
             yield slurm
         finally:
-            _end_jobs(slurm)
+            slurm.end_jobs()
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -260,10 +267,3 @@ def _wait(ready: object, seconds: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(what)
         time.sleep(0.1)
-
-
-def _end_jobs(slurm: Slurm) -> None:
-    if slurm.jobs():
-        slurm.run("scancel", "--full", "--signal=KILL", "--state=RUNNING", "--user=root")
-        slurm.run("scancel", "--user=root")
-        slurm.wait_until_empty()

@@ -24,4 +24,3 @@ def test_all_versions_share_one_job(slurm, tmp_path):
     assert found["machine"]["allocation"].startswith(f"Slurm job {jobs.pop()} on n")
     folder = site.folder / "runs" / found["name"]
     assert "Slurm job" in (folder / "report.html").read_text()
-    slurm.wait_until_empty()

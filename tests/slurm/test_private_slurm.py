@@ -10,7 +10,6 @@ pytestmark = pytest.mark.slurm
 def test_a_job_on_two_nodes(slurm):
     done = slurm.run("srun", "--nodes=2", "--ntasks=2", "bash", "-c", "echo $SLURMD_NODENAME")
     assert sorted(done.stdout.split()) == ["n1", "n2"]
-    slurm.wait_until_empty()
 
 
 def test_a_batch_job_and_its_cancellation(slurm, tmp_path):
@@ -22,4 +21,4 @@ def test_a_batch_job_and_its_cancellation(slurm, tmp_path):
         time.sleep(0.1)
     assert slurm.jobs() == [f"{job} RUNNING wrap"]
     slurm.run("scancel", job)
-    slurm.wait_until_empty()
+    slurm.wait_until_empty(30)
