@@ -156,6 +156,17 @@ def test_a_killed_worker_process(site):
 
 
 @pytest.mark.fault
+def test_a_block_that_kills_its_worker(site):
+    """It is tried four times, named, and the rest is saved."""
+    mine = site(poison=5)
+    said = mine.daskpar("submit", "recipe.yaml", "-p", "site.yaml", "--allow-code", code=4)
+    assert '{"x": 5}' in said
+    assert "ended its worker 4 times" in said
+    assert mine.status()["blocks_done"] == 31
+    mine.wait_until_gone()
+
+
+@pytest.mark.fault
 @pytest.mark.parametrize("rank", [0, 1, 2], ids=["scheduler", "driver", "worker"])
 def test_a_killed_rank(site, rank):
     """The job ends within 30 s, without orphans, and the run goes on from its ledger."""

@@ -104,6 +104,10 @@ def good(lines):
     return sum(not line["fault"] for line in lines)
 
 
+def passed_and_failed(tests):
+    return f"{total(tests, 'passed')} passed, {total(tests, 'failed')} failed"
+
+
 # name: (how many tries, what is tried, what to say of the tries)
 ROWS = {
     "workers_killed": (
@@ -172,7 +176,7 @@ ROWS = {
     "listeners": (
         1,
         "tests of what listens, on local, Slurm and MPI",
-        lambda tries: f"{total(tries, 'passed')} passed, {total(tries, 'failed')} failed",
+        passed_and_failed,
     ),
     "many_files": (
         1,
@@ -215,13 +219,23 @@ ROWS = {
     ),
     "fault_repeats": (
         20,
-        "repetitions of all tests marked `fault`",
-        lambda tries: f"{total(tries, 'passed')} passed, {total(tries, 'failed')} failed",
+        "repetitions of the tests of faults, local",
+        passed_and_failed,
+    ),
+    "fault_repeats_slurm": (
+        20,
+        "repetitions of the tests of faults on Slurm",
+        passed_and_failed,
+    ),
+    "fault_repeats_mpi": (
+        20,
+        "repetitions of the tests of faults under MPI",
+        passed_and_failed,
     ),
     "lowest_versions": (
         1,
         "the unit tests with the lowest versions that are allowed",
-        lambda tries: f"{total(tries, 'passed')} passed, {total(tries, 'failed')} failed",
+        passed_and_failed,
     ),
 }
 

@@ -14,11 +14,22 @@ LOWEST = parts.ROOT / "tests" / "artefacts" / "lowest"
 
 
 def test_fault_repeats(tally, tmp_path):
-    def attempt(number):
-        command = parts.command_of("fault", ["-p", "no:cacheprovider", f"--basetemp={tmp_path / 'repeat'}"])
-        return outcome_of([word for word in command if not word.startswith("--junitxml")])
+    tally("fault_repeats").each(lambda number: repeated("fault", tmp_path))
 
-    tally("fault_repeats").each(attempt)
+
+@pytest.mark.parametrize("place", ["slurm", "mpi"])
+def test_fault_repeats_elsewhere(tally, tmp_path, place):
+    tally(f"fault_repeats_{place}").each(lambda number: repeated(place, tmp_path))
+
+
+def repeated(part, folder):
+    """Run the tests of a part that are marked ``fault``; return how many passed and failed."""
+    command = parts.command_of(part, ["-p", "no:cacheprovider", f"--basetemp={folder / 'repeat'}"])
+    return outcome_of([*without_report(command), "-m", "fault and not soak"])
+
+
+def without_report(command):
+    return [word for word in command if not word.startswith("--junitxml")]
 
 
 def test_lowest_versions(tally, tmp_path):
@@ -27,7 +38,7 @@ def test_lowest_versions(tally, tmp_path):
         # A cache of its own: another numba finds nothing in ours, and would put its code in place of it.
         command = ["env", f"NUMBA_CACHE_DIR={LOWEST / 'numba'}", python]
         command += parts.command_of("unit", ["-p", "no:cacheprovider"])[1:]
-        return outcome_of([word for word in command if not word.startswith("--junitxml")])
+        return outcome_of(without_report(command))
 
     tally("lowest_versions").each(attempt)
 
