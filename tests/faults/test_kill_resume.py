@@ -8,6 +8,7 @@ import functools
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -36,6 +37,7 @@ from daskpar.lease import Lease
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
+ROOT = Path(__file__).resolve().parents[2]
 HELD = {"HOLD": "1", "PAUSE": "0"}  # for a run that is killed in the middle of its blocks
 
 
@@ -308,6 +310,37 @@ def test_changed_code_is_refused_with_the_file(case, cli, start, runs, tmp_path)
     assert "--as-begun" in refused.stderr
     assert resumed(cli, "--as-begun")["state"] == "done"  # with the code that the run keeps
     assert sum(case.begun().values()) - BLOCKS <= THREADS
+
+
+BEHIND = """
+name: behind
+analysis: map
+inputs: {grid: {n: [1, 2, 3]}}
+options: {function: "mine:measure"}
+outputs: [table.ecsv]
+"""
+
+
+@pytest.mark.parametrize(("file", "ours"), [("helper.py", False), ("daskpar/analyses/map/rows.py", True)])
+def test_changed_code_behind_the_function_is_refused(tmp_path, cli, file, ours):
+    """What the user's module imports from beside it, and daskpar: a copy of it, in the working folder."""
+    shutil.copytree(ROOT / "daskpar", tmp_path / "daskpar", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "mine.py").write_text("import helper\ndef measure(p):\n    return helper.half(p['n'])\n")
+    (tmp_path / "helper.py").write_text("def half(n):\n    return {'half': n / (n - 2)}\n")
+    (tmp_path / "recipe.yaml").write_text(BEHIND)
+    (tmp_path / "site.yaml").write_text("{kind: local, workers: 1, processes: false, dashboard: false}")
+    failed = cli("run", "recipe.yaml", "-p", "site.yaml", "--allow-code")
+    assert failed.code == 2
+    assert "division by zero" in failed.stderr
+    with open(tmp_path / file, "a") as changed:
+        changed.write("# another line\n")
+    refused = cli("resume", "last")
+    assert refused.code == 2
+    assert f"the code behind the run changed since it began: {tmp_path / file}" in refused.stderr
+    again = cli("resume", "last", "--as-begun")
+    assert again.code == 2  # with the code that the run keeps, which fails as before; ours has no other copy
+    assert (str(tmp_path / file) in again.stderr) == ours
+    assert ("division by zero" in again.stderr) != ours
 
 
 def test_a_changed_input_is_refused(tmp_path, cli, start, runs, count):
