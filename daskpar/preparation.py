@@ -181,6 +181,7 @@ def check(
     with tempfile.TemporaryDirectory(prefix="daskpar-validate-") as scratch:
         try:
             prepared = prepare_nothing(loaded, profile, Path(scratch), allow_code=allow_code)
+            _planned(prepared)
         except InputError as error:
             return loaded, [str(fault) for fault in error.faults]
     return loaded, prepared.warnings

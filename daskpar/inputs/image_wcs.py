@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ def wcs_shifts(stack: ImageStack) -> NDArray[np.float64]:
     return np.where(known, distance, np.nan)
 
 
+@lru_cache(maxsize=4)  # a run asks before it begins, for its plan, and for its graph
 def wcs_offsets(stack: ImageStack) -> NDArray[np.float64]:
     """Measure where nine points of the first frame lie in each frame, by their WCS.
 
@@ -50,7 +52,7 @@ def wcs_offsets(stack: ImageStack) -> NDArray[np.float64]:
     -------
     float64 array (n, 9, 2)
         Pixel x and y in the frame less those in the first; the points are corners, edges and, number 4, the
-        centre. NaN where a point does not project, or a frame or the first has no celestial WCS.
+        centre. NaN where a point does not project, or a frame or the first has no celestial WCS. Read-only.
 
     Raises
     ------
@@ -70,7 +72,9 @@ def wcs_offsets(stack: ImageStack) -> NDArray[np.float64]:
         sky = _transform(stack, first, pixels, to_sky=True) if others else pixels
         for k in others:
             offsets[k] = _transform(stack, texts[k], sky, to_sky=False) - pixels
-    return offsets[stack.wcs]
+    found = offsets[stack.wcs]
+    found.flags.writeable = False
+    return found
 
 
 def wcs_of(text: bytes) -> Any:

@@ -228,7 +228,7 @@ CASES = {
     "34 seed negative": carlo("seed", -1),
     "34 seed fractional": carlo("seed", 1.5),
     "36a WCS apart": image(
-        (r"f2\.fits align: its WCS is 3\.\d+ pixels off that of f0\.fits", "wcs_shift"), shifted, late=True
+        (r"f2\.fits align: its WCS is 3\.\d+ pixels off that of f0\.fits", "wcs_shift"), shifted
     ),
 }  # fmt: skip
 

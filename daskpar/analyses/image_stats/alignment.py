@@ -27,7 +27,7 @@ from daskpar.errors import Fault, InputError, RecipeError
 from daskpar.inputs.image_files import first_five
 from daskpar.inputs.image_read import read_mask_rows, read_rows
 from daskpar.inputs.image_record import PlaneName
-from daskpar.inputs.image_wcs import wcs_of, wcs_offsets
+from daskpar.inputs.image_wcs import check_aligned, wcs_of, wcs_offsets
 from daskpar.inputs.images import ImageStack
 
 METHODS = ("pixels", "wcs_shift", "reproject")
@@ -84,11 +84,16 @@ def aligned(stack: ImageStack, align: str | None) -> ImageStack:
     RecipeError
         The way is unknown, or the package for it is not installed.
     InputError
-        A frame has no celestial WCS, or is more than shifted.
+        A frame has no celestial WCS, or is more than shifted; or nothing is said, and the WCS differ by more
+        than 0.2 pixel.
     """
     if align not in (None, *METHODS):
         raise RecipeError(f"align is {align!r}", f"give one of {', '.join(METHODS)}", key="align")
-    if align in (None, "pixels") or isinstance(stack, AlignedStack):
+    if isinstance(stack, AlignedStack):
+        return stack
+    if align is None:
+        check_aligned(stack)
+    if align in (None, "pixels"):
         return stack
     if align == "reproject" and importlib.util.find_spec("reproject") is None:
         raise RecipeError("reproject is not installed", "pip install 'daskpar[align]'", key="align")

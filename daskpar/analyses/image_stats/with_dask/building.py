@@ -10,7 +10,6 @@ from dask.delayed import delayed
 from daskpar.analyses.image_stats.alignment import aligned
 from daskpar.analyses.image_stats.with_dask.combining import combined
 from daskpar.analyses.image_stats.with_dask.frames import frame_stats
-from daskpar.analyses.image_stats.with_dask.planes import check_alignment
 from daskpar.analyses.image_stats.with_dask.sources import FileBands
 from daskpar.analyses.image_stats.with_dask.stack import lazy_plane, row_bands
 from daskpar.analyses.image_stats.with_dask.staging import staging_nodes
@@ -33,7 +32,6 @@ def build(record: ImageStack, options: ImageStatsOptions) -> xr.Dataset | Genera
         be aligned as it says.
     """
     if options.combine is not None:
-        check_alignment(lazy_plane(record, "data"), FileBands(record), options.combine.align)
         frames = aligned(record, options.combine.align)
         bands = row_bands(frames)
         if reading_plan(frames, bands[0][1] - bands[0][0]).mode == "staged":
