@@ -223,12 +223,12 @@ ROWS = {
         passed_and_failed,
     ),
     "fault_repeats_slurm": (
-        20,
+        3,
         "repetitions of the tests of faults on Slurm",
         passed_and_failed,
     ),
     "fault_repeats_mpi": (
-        20,
+        3,
         "repetitions of the tests of faults under MPI",
         passed_and_failed,
     ),
