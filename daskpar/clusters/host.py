@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import pickle
 import threading
 from collections.abc import Callable, Iterator
@@ -15,13 +14,12 @@ from distributed.client import ClosedClientError
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.worker import thread_state
 
-from daskpar import reused, stored_value
 from daskpar.block import Host, Receipt, memory_bytes
+from daskpar.clusters.full_memory import give_back
 
 TOPIC = "daskpar-receipts"  # of events, and the name of what workers add to the word that a task has ended
 SHARE_KEPT = 0.4
 
-libc = ctypes.CDLL(None)
 _aside: WeakKeyDictionary[Any, threading.Semaphore] = WeakKeyDictionary()
 _aside_lock = threading.Lock()
 
@@ -76,10 +74,7 @@ class WorkerHost(Host):
             return
         limit = getattr(manager, "memory_limit", None)
         if limit and memory_bytes() > SHARE_KEPT * limit:
-            reused.release()
-            stored_value.forget()
-            if hasattr(libc, "malloc_trim"):
-                libc.malloc_trim(0)
+            give_back()
 
     def tell(self, receipt: Receipt) -> None:
         """Send a receipt with the word that the task has ended.

@@ -1,4 +1,4 @@
-"""Preloaded by every worker process: finds compiled kernels, and leaves Ctrl-C to the driver.
+"""Preloaded by every worker process: finds compiled kernels, looks after memory, leaves Ctrl-C to the driver.
 
 The driver ends the workers in good order.
 
@@ -12,13 +12,15 @@ import signal
 import threading
 from typing import Any
 
+from daskpar.clusters.full_memory import look_after
 from daskpar.provenance import numba_cache_dir
 
 
 def dask_setup(worker: Any) -> None:
-    """Name the folder of compiled kernels; ignore SIGINT in a worker that has its process to itself."""
+    """Name the folder of compiled kernels, look after memory; ignore SIGINT in a worker's own process."""
     # Where nobody said so before: jobs of a batch system run on machines of their own.
     os.environ.setdefault("NUMBA_CACHE_DIR", str(numba_cache_dir()))
+    look_after(worker)
     own_process = getattr(worker, "nanny", None) is not None
     if own_process:
         gc.freeze()  # what is imported is no garbage

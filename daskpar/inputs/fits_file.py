@@ -91,6 +91,9 @@ def _describe(number: int, start: int, header: Header) -> Hdu:
     if header.place_of("XTENSION") not in ((0,) if number else (None,)):
         what = "another header begins inside this one: its END card is damaged"
         raise InputError(what, "fetch the file again", key="XTENSION")
+    named = header.get("XTENSION")
+    if number and not (isinstance(named, str) and named):
+        raise InputError("XTENSION does not say what this is", "mend the header", key="XTENSION")
     bitpix = header.get("BITPIX")
     if bitpix not in STORED:
         allowed = ", ".join(map(str, STORED))

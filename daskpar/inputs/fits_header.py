@@ -23,6 +23,7 @@ Value = bool | int | float | str
 _END = b"END".ljust(CARD)
 _STRING = re.compile(r"'((?:[^']|'')*)'")
 _INTEGER = re.compile(r"[+-]?\d+")
+_SMALL = re.compile("[a-z]").search
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d+)?")
 
 
@@ -32,7 +33,8 @@ class Header:
     Parameters
     ----------
     raw : bytes
-        The cards before END; a multiple of 80 bytes.
+        The cards before END; a multiple of 80 bytes. Keywords in small letters, which no FITS has, are
+        taken as if they were in capitals, as astropy does.
     size : int
         Length in the file, END and padding included; a multiple of 2880.
     """
@@ -40,8 +42,14 @@ class Header:
     __slots__ = ("_places", "_text", "raw", "size")
 
     def __init__(self, raw: bytes, size: int) -> None:
-        self.raw = raw
         self.size = size
+        self._read(raw)
+        if _SMALL("".join(self._places)):
+            cards = (raw[i : i + CARD] for i in range(0, len(raw), CARD))
+            self._read(b"".join(card[:8].upper() + card[8:] for card in cards))
+
+    def _read(self, raw: bytes) -> None:
+        self.raw = raw
         # Latin-1 maps bytes to characters one by one; FITS itself allows ASCII only.
         self._text = text = raw.decode("latin-1")
         # Backwards, so that the first of several equal keywords wins, as in astropy.

@@ -154,6 +154,17 @@ def test_a_block_that_cannot_fit_is_refused_before_the_start(cli, runs, tmp_path
     assert not list(runs.glob("*"))
 
 
+def test_a_worker_whose_memory_is_full_of_what_nothing_frees(write, cli, count):
+    """dask pauses it at 80 %; no result could move to its disk, and none of its blocks waits for that."""
+    held = "4096 * int(open('/proc/self/statm').read().split()[1])"
+    keep = f"work.kept = np.ones((int(0.87 * (400 << 20)) - {held}) // 8)"
+    write(f"if not hasattr(work, 'kept'):\n    {keep}\n    time.sleep(0.5)", "memory: 400 MiB\n")
+    done = cli(*BEGIN)
+    assert done.code == 0, done.stderr
+    assert len(count.lines()) == 2 * ITEMS  # and no worker ended
+    assert json.loads(done.stdout)["blocks_done"] == ITEMS
+
+
 # A chunk takes as long as it takes to see that the memory grows: a worker that fills up between two looks is
 # killed before it has tried to spill.
 SPILLING = """

@@ -12,8 +12,10 @@ import pytest
 from astropy.io import fits
 from astropy.time import Time
 from fits_maker import (
+    EMPTY_PRIMARY,
     FORMS,
     PIXELS,
+    extension,
     frames,
     primary,
     random_pixels,
@@ -46,6 +48,22 @@ def test_values_equal_astropys_whole_read(tmp_path, monkeypatch, code, cards, sl
         raw = images.read_rows_raw(stack, 0, start, stop)
         assert raw.dtype == np.dtype(code)
         assert raw.tobytes() == pixels[start:stop].tobytes()
+
+
+def test_keywords_in_small_letters_count_as_astropy_counts_them(tmp_path):
+    cards = {"BzERO": 32768, "naxis3": 7, "CTYPE1": "RA---TAN", "ctype2": "DEC--TAN", "crval2": 5.0}
+    pixels = np.arange(24, dtype=">i2").reshape(4, 6)
+    path = write(tmp_path / "a.fits", primary(BITPIX=16, **cards), pixels)
+    stack = images.scan_images(path)
+    same(images.read_frame(stack, 0), fits.getdata(path))
+    assert "CRVAL2  =" in stack.wcs_header
+
+
+@pytest.mark.parametrize("kind", ["", "=IMAGE", "= / nothing", True])
+def test_an_extension_that_does_not_say_what_it_is(tmp_path, kind):
+    path = write(tmp_path / "a.fits", EMPTY_PRIMARY, None, [(extension(kind), PIXELS)])
+    with pytest.raises(InputError, match="XTENSION"):
+        images.scan_images(path)
 
 
 @pytest.mark.parametrize(
