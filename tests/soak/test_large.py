@@ -35,14 +35,26 @@ def frames(folder, number, side, different):
 def watched(folder, *before, timeout=600):
     """Run the recipe; return the largest memory of a worker and the most handles open in a process."""
     command = [*before, sys.executable, "-m", "daskpar", "run", "recipe.yaml", "-p", "site.yaml"]
-    said = open(folder / "said.txt", "w")
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment(DASKPAR_RUNS=str(folder / "runs")), stdout=said, stderr=said
-    )
+    with (
+        open(folder / "said.txt", "w") as said,
+        subprocess.Popen(
+            command, cwd=folder, env=environment(DASKPAR_RUNS=str(folder / "runs")), stdout=said, stderr=said
+        ) as process,
+    ):
+        try:
+            found = watched_process(process, timeout)
+        finally:
+            process.kill()
+    assert process.returncode == 0, (folder / "said.txt").read_text()[-2000:]
+    assert "ended its worker" not in (folder / "said.txt").read_text()
+    return found
+
+
+def watched_process(process, timeout):
     driver = psutil.Process(process.pid)
     peak, handles, deadline = 0, 0, time.monotonic() + timeout
     while process.poll() is None:
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, f"it takes more than {timeout} s"
         for child in driver.children(recursive=True):
             try:
                 handles = max(handles, child.num_fds())
@@ -52,9 +64,6 @@ def watched(folder, *before, timeout=600):
             except (psutil.Error, OSError):
                 continue
         time.sleep(0.05)
-    said.close()
-    assert process.returncode == 0, (folder / "said.txt").read_text()[-2000:]
-    assert "ended its worker" not in (folder / "said.txt").read_text()
     return peak, handles
 
 
