@@ -117,7 +117,7 @@ wild = st.floats(width=32) | st.sampled_from([1e30, -1e30, 1e-40, 1.0, 1.0000001
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_decisions_are_those_of_exact_arithmetic(dtype, data):
     n = data.draw(st.integers(1, 12))
@@ -135,7 +135,7 @@ def test_decisions_are_those_of_exact_arithmetic(dtype, data):
             assert abs(result["combined"][0, j] - mean) <= np.finfo(dtype).eps * largest
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 40))
 def test_neither_frame_order_nor_bands_change_a_bit(seed, n):
     rng = np.random.default_rng(seed)

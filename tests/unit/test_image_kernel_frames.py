@@ -116,7 +116,7 @@ def test_order_of_awkward_distributions(make, dtype):
     np.testing.assert_array_equal(ordered_pixels(pixels), np.sort(pixels[np.isfinite(pixels)]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(hnp.arrays(np.float32, st.integers(1, 300), elements=st.floats(width=32)))
 def test_order_and_pixel_order(pixels):
     expected = np.sort(pixels[np.isfinite(pixels)])

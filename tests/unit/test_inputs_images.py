@@ -89,7 +89,7 @@ def test_a_stray_blank_is_ignored_and_counted(tmp_path, blank):
     same(images.read_frame(stack, 0), PIXELS)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_any_band_of_any_format_equals_astropy(tmp_path_factory, data):
     code, cards = data.draw(st.sampled_from(FORMS))

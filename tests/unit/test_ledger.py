@@ -90,7 +90,7 @@ def test_an_empty_partial_and_many_names(folder):
     assert all(same(ARRAYS[name], found[KEYS[1]][name]) for name in ARRAYS)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(
         st.text(max_size=9),

@@ -15,7 +15,7 @@ from daskpar.inputs.synthetic import SyntheticImages
 from daskpar.inputs.synthetic_files import write_synthetic
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0, 10), st.floats(20, 120), st.floats(0.01, 1))
 def test_distances(redshift, hubble, omega):
     found = comoving_distance({"redshift": redshift, "hubble": hubble, "omega_matter": omega})

@@ -63,7 +63,7 @@ floats = st.floats(-1e308, 1e308)
 
 @given(st.lists(floats, min_size=1, max_size=60), st.integers(1, 5))
 @example([1e308, -7.976931348623158e307], 1)  # farther apart than the largest number
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_narrowing_any_values_ends_at_the_wanted_ranks(values, parts):
     x = np.array(values)[None, :] + 0.0
     n, ranks = x.size, np.unique(np.array([0, x.size // 3, x.size - 1]))

@@ -65,7 +65,7 @@ def content(node):
 
 
 @given(st.integers(1, 70), st.floats(1e-4, 1.0))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_grouping_into_blocks_changes_no_bit(n_batches, seconds):
     leaves = [tree.partial(columns) for columns in batches(n_batches)]
     whole = tree.merge(leaves)
@@ -75,7 +75,7 @@ def test_grouping_into_blocks_changes_no_bit(n_batches, seconds):
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.floats(1e-5, 2.0))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_blocks_are_aligned_and_stay_when_a_run_grows(short, more, seconds):
     found = blocks.blocks(short, seconds)
     assert [run.first for run in found] == np.cumsum([0] + [run.count for run in found[:-1]]).tolist()

@@ -118,7 +118,7 @@ def test_tables_keep_units_text_and_missing_values(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_sum_of_pieces_is_that_of_the_whole(data: bytes, cuts: list[int]) -> None:
     words = np.frombuffer(data + bytes(-len(data) % 4), dtype=">u4")
     total = sum(words.tolist())
@@ -132,7 +132,7 @@ def test_the_sum_of_pieces_is_that_of_the_whole(data: bytes, cuts: list[int]) ->
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_encoded_sums_are_legible_and_equal_those_of_astropy(value: int) -> None:
     text = fits_stream.encode(value)
     assert text.isascii()
@@ -142,7 +142,7 @@ def test_encoded_sums_are_legible_and_equal_those_of_astropy(value: int) -> None
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 400))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_bands_are_the_array_in_order(chunks: list[int], most: int) -> None:
     values = np.arange(sum(chunks) * 3.0).reshape(-1, 3)
     lazy = xr.DataArray(dask.array.from_array(values, chunks=(tuple(chunks), (2, 1))), dims=("y", "x"))

@@ -63,7 +63,7 @@ def test_an_analysis_may_draw_itself(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_block_averages_equal_plain_means(height: int, width: int, factor: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(height, width))

@@ -145,7 +145,7 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=4), st.integers(10, 50))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_provenance_survives_every_form(provenance: dict[str, Any], width: int) -> None:
     rows = record_format.to_rows(provenance, width)
     assert all(key.isascii() and text.isascii() and not text.endswith(" ") for key, text in rows)
