@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
 from once import shared
 from processes import ROOT, Count, environment
 
@@ -14,6 +15,9 @@ from daskpar import garbage
 
 __all__ = ["ROOT", "Count", "Ended", "environment", "shared"]
 
+# Examples may take as long as they do: a machine has other things to do, too.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 garbage.sought_rarely()  # a fifth of the time of the tests that start no process
 
 
