@@ -260,7 +260,7 @@ def test_the_scheduler_is_killed(slurm, tmp_path):
 
 
 def test_a_second_driver_is_refused(slurm, tmp_path):
-    site = Site(slurm, tmp_path, blocks=60, seconds=0.5)
+    site = Site(slurm, tmp_path, blocks=400, seconds=0.5)
     site.submit()
     assert "already" in site.daskpar("resume", "last", code=2)
     site.wait(some_done)
