@@ -32,7 +32,7 @@ def pytest_addoption(parser):
     )
 
 
-FOLDERS = ("slurm", "mpi", "browser", "install", "soak")
+FOLDERS = ("slurm", "mpi", "browser", "install", "soak")  # and marks of that name
 
 
 # Begun first, so that no process is left with one of them when the others are done.

@@ -31,20 +31,18 @@ CHECKS = {
     "ruff": ["ruff", "check", "."],
     "mypy": ["mypy"],
 }
-# Marks, and options of pytest. Tests with the marks of `ELSEWHERE` lie in folders of that name.
-ELSEWHERE = [f"--ignore=tests/{name}" for name in ("slurm", "mpi", "browser", "install", "soak")]
 # The longest tests are begun first, see tests/conftest.py; then each process takes one at a time.
 NEXT = ("--maxschedchunk", "1")
 ALONE = "tests/soak/test_cost.py"  # what is timed, so that nothing may run beside it
 PARTS = {
-    "unit": ("not fault and not soak", [*ELSEWHERE, "-n", "2", "--dist", "worksteal"]),
-    "fault": ("fault and not soak", [*ELSEWHERE, "-n", "3", *NEXT]),  # they also wait
-    "slurm": ("not soak", ["tests/slurm", "-n", "4", *NEXT]),  # each with a Slurm of its own; some wait long
-    "mpi": ("not soak", ["tests/mpi", "-n", "2", *NEXT]),
-    "browser": ("not soak", ["tests/browser", "-n", "2", *NEXT]),
-    "install": ("not soak", ["tests/install"]),
-    "soak": ("soak", ["tests/soak", f"--ignore={ALONE}", "-n", "3", "--dist", "worksteal"]),  # most rows wait
-    "cost": ("soak", [ALONE]),
+    "unit": ["tests/unit", "-n", "2", "--dist", "worksteal"],
+    "fault": ["tests/faults", "-n", "3", *NEXT],  # they also wait
+    "slurm": ["tests/slurm", "-n", "4", *NEXT],  # each with a Slurm of its own; some wait long
+    "mpi": ["tests/mpi", "-n", "2", *NEXT],
+    "browser": ["tests/browser", "-n", "2", *NEXT],
+    "install": ["tests/install"],
+    "soak": ["tests/soak", f"--ignore={ALONE}", "-n", "3", "--dist", "worksteal"],  # most rows wait
+    "cost": [ALONE],
 }
 LONG = ["soak", "cost"]
 
@@ -147,10 +145,9 @@ def command_of(name: str, extra: Sequence[str] = ()) -> list[str]:
     """Return the command line of a check or part."""
     if name in CHECKS:
         return [sys.executable, "-m", *CHECKS[name]]
-    marks, options = PARTS[name]
     soak = ["--soak"] if name in LONG else []
     xml = f"--junitxml={REPORTS / name}.xml"
-    return [sys.executable, "-m", "pytest", "-q", "-m", marks, xml, "--durations=5", *options, *soak, *extra]
+    return [sys.executable, "-m", "pytest", "-q", xml, "--durations=5", *PARTS[name], *soak, *extra]
 
 
 def _adopt_orphans() -> None:

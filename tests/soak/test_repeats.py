@@ -25,7 +25,7 @@ def test_fault_repeats_elsewhere(tally, tmp_path, place):
 def repeated(part, folder):
     """Run the tests of a part that are marked ``fault``; return how many passed and failed."""
     command = parts.command_of(part, ["-p", "no:cacheprovider", f"--basetemp={folder / 'repeat'}"])
-    return outcome_of([*without_report(command), "-m", "fault and not soak"])
+    return outcome_of([*without_report(command), "-m", "fault"])
 
 
 def without_report(command):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -191,20 +190,6 @@ def test_no_space_is_an_output_error_that_names_path_and_bytes(tmp_path: Path) -
         assert line.startswith(f"5 {tmp_path}/cold/{name}: cannot write more than ")
         assert "bytes free" in line
     assert snapshot(tmp_path / "cold") == before
-
-
-@pytest.mark.fault
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_full_disk(small_disk: Callable[[str, int], Path], suffix: str) -> None:
-    disk = small_disk("disk", 256)
-    write([f"a{suffix}"], disk, xr.Dataset({"mean": ("row", [1.0])}), provenance={"recipe": {}})
-    before = snapshot(disk)
-    (disk / "filler").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096))
-    with pytest.raises(OutputError, match=r"cannot write more than \d+ bytes.*bytes free") as caught:
-        write([f"a{suffix}"], disk, stack_result(), overwrite=True)
-    assert caught.value.faults[0].path == str(disk / f"a{suffix}")
-    (disk / "filler").unlink()
-    assert snapshot(disk) == before
 
 
 def test_select_chooses_by_stem(tmp_path: Path) -> None:
