@@ -33,7 +33,7 @@ CHECKS = {
 }
 # The longest tests are begun first, see tests/conftest.py; then each process takes one at a time.
 NEXT = ("--maxschedchunk", "1")
-ALONE = "tests/soak/test_cost.py"  # what is timed, so that nothing may run beside it
+ALONE = ["tests/soak/test_cost.py", "tests/soak/test_bad_input.py"]  # what is timed: nothing runs beside it
 PARTS = {
     "unit": ["tests/unit", "-n", "2", "--dist", "worksteal"],
     "fault": ["tests/faults", "-n", "3", *NEXT],  # they also wait
@@ -41,10 +41,11 @@ PARTS = {
     "mpi": ["tests/mpi", "-n", "2", *NEXT],
     "browser": ["tests/browser", "-n", "2", *NEXT],
     "install": ["tests/install"],
-    "soak": ["tests/soak", f"--ignore={ALONE}", "-n", "3", "--dist", "worksteal"],  # most rows wait
-    "cost": [ALONE],
+    # Most rows wait.
+    "soak": ["tests/soak", *(f"--ignore={path}" for path in ALONE), "-n", "3", "--dist", "worksteal"],
+    "timed": ALONE,
 }
-LONG = ["soak", "cost"]
+LONG = ["soak", "timed"]
 
 # What a complete run may skip: data and devices that no checkout brings, and what one user cannot try.
 MAY_SKIP = re.compile(
