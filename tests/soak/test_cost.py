@@ -1,5 +1,6 @@
 """What ledger, checksums and TLS cost, and what many workers would do; nothing else runs beside it."""
 
+import shutil
 import sys
 
 import parts
@@ -22,7 +23,10 @@ def test_costs(tally, tmp_path, request):
         name, recipe = recipes[number]
         folder = tmp_path / name
         folder.mkdir()
-        figures = measured(recipe, folder, PAIRS)
+        try:
+            figures = measured(recipe, folder, PAIRS)
+        finally:
+            shutil.rmtree(folder)  # gigabytes
         print(said(name, figures))
         return {"case": name, "ratio": round(figures["ratio"], 4), "share": round(figures["share"], 4)}
 
