@@ -42,7 +42,7 @@ BAD = {
     "deep block": ("".join("  " * i + "a:\n" for i in range(60)), "", "nested more than"),
     "many entries": (
         "options:\n" + "".join(f" a{i}: 1\n" for i in range(6_001)),
-        "6000:2",
+        "6001:7",
         "more than 12000 entries",
     ),
     "many commas": ("outputs: [" + "a, " * 30_000 + "]\n", "1:1", "more than 12000 commas"),

@@ -56,7 +56,7 @@ def parse_yaml(text: str, path: str = "", error: type[DaskparError] = RecipeErro
     RecipeError or the given type
         With every fault found before the first that ends parsing.
     """
-    early = [*_text_faults(text)]
+    early = [*_text_faults(text)] or [*_too_many_entries(text)]
     if early:
         raise error(faults=_located(early, path))
     composer = _Composer(text)
@@ -80,6 +80,8 @@ def _located(faults: list[RawFault], path: str) -> list[Fault]:
 
 
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_ENTRY = re.compile(r"^ *-(?= )|:(?=\s)", re.MULTILINE)
+_TOO_MANY = f"more than {MAX_NODES} entries"
 _MANY_BRACKETS = re.compile(rf"(?:[\[{{]\s*){{{MAX_DEPTH + 1}}}")
 _TOO_DEEP = (f"nested more than {MAX_DEPTH} deep", "check the brackets and the indentation")
 _TAB_INDENT = re.compile(r"^ *\t(?=[^\n]*\S)", re.MULTILINE)
@@ -106,6 +108,16 @@ def _text_faults(text: str) -> Iterator[RawFault]:
         return
     for match in islice(_TAB_INDENT.finditer(text), MAX_FAULTS):
         yield _position(text, match.end() - 1), "a tab in the indentation", "indent with spaces"
+
+
+def _too_many_entries(text: str) -> Iterator[RawFault]:
+    """Find that there is more than the parser would get through in a second."""
+    entries = 0
+    for match in _ENTRY.finditer(text):
+        entries += 1 if match[0].endswith("-") else 2  # a key and its value
+        if entries > MAX_NODES:
+            yield _position(text, match.end() - 1), _TOO_MANY, "use patterns such as data/*.fits"
+            return
 
 
 def _position(text: str, index: int) -> Position:
@@ -161,7 +173,7 @@ class _Composer:
         event = next(self.events)
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            self.refuse(_where(event), f"more than {MAX_NODES} entries", "use patterns such as data/*.fits")
+            self.refuse(_where(event), _TOO_MANY, "use patterns such as data/*.fits")
             raise _Stop
         return event
 
