@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -9,9 +10,17 @@ import numpy as np
 import xarray as xr
 from astropy.wcs import WCS
 
+from daskpar.outputs.names import ENGINES, FORMATS, engine
 from daskpar.provenance import provenance
 
 FRAMES = 7
+SUFFIXES = [suffix for suffix in FORMATS if suffix not in ENGINES or engine(suffix)]
+"""Of the formats that can be written here."""
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Return what the files below a folder hold, by name."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def wcs_header() -> str:

@@ -4,19 +4,12 @@ import os
 
 import pytest
 import xarray as xr
-from outputs_data import record, stack_result
+from outputs_data import SUFFIXES, record, snapshot, stack_result
 
 from daskpar.errors import OutputError
 from daskpar.outputs import write_outputs
-from daskpar.outputs.names import ENGINES, FORMATS, engine
 
 pytestmark = pytest.mark.fault
-
-SUFFIXES = [suffix for suffix in FORMATS if suffix not in ENGINES or engine(suffix)]
-
-
-def snapshot(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import environment
+from conftest import ROOT, environment
 from killing import (
     BLOCKS,
     ENOUGH,
@@ -37,7 +37,6 @@ from daskpar.lease import Lease
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).resolve().parents[2]
 HELD = {"HOLD": "1", "PAUSE": "0"}  # for a run that is killed in the middle of its blocks
 
 

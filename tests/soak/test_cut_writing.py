@@ -11,15 +11,14 @@ from pathlib import Path
 
 import pytest
 from killing import MAP_RECIPE, family, gone
+from outputs_data import SUFFIXES
 from processes import environment
 
-from daskpar.outputs import FORMATS, verify_output
-from daskpar.outputs.names import ENGINES, engine
+from daskpar.outputs import verify_output
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
 SCRIPT = Path(__file__).with_name("cut_writing.py")
-SUFFIXES = [suffix for suffix in FORMATS if suffix not in ENGINES or engine(suffix)]
 MODULE = "def measure(p):\n    return {'square': p['x'] ** 2 / 7, 'row': [p['x']] * 8}\n"
 
 

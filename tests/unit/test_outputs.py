@@ -11,23 +11,18 @@ from typing import Any
 import dask.array as da
 import pytest
 import xarray as xr
-from outputs_data import map_result, record, stack_result
+from outputs_data import SUFFIXES, map_result, record, snapshot, stack_result
 
 from daskpar.errors import InputError, OutputError, RecipeError, UsageError
 from daskpar.outputs import check_outputs, read_provenance, verify_output, write_outputs
-from daskpar.outputs.names import ENGINES, FORMATS, engine
+from daskpar.outputs.names import ENGINES, FORMATS
 
 HELPERS = Path(__file__).parents[1]
-SUFFIXES = [suffix for suffix in FORMATS if suffix not in ENGINES or engine(suffix)]
 
 
 def write(names: list[str], folder: Path, dataset: xr.Dataset | None = None, **options: Any) -> list[Path]:
     settings: dict[str, Any] = {"overwrite": False, "provenance": record()} | options
     return write_outputs(stack_result() if dataset is None else dataset, names, folder, **settings)
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
