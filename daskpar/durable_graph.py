@@ -134,23 +134,24 @@ class Todo:
         taken = [name for name in tasks if name in self.waiting]
         for name in taken:
             del self.waiting[name]
-        return self._inlined(tasks), taken
-
-    def _inlined(self, tasks: Graph) -> Graph:
-        """Return tasks that hold what they load, and small data, themselves where few others want the same.
-
-        A load would take a place that the next block could have on the worker. And dask gives a task to a
-        worker that has what the task depends on: a few tasks would all go to one, and others stand idle.
-        """
-        uses = Counter(need for task in tasks.values() for need in task.dependencies)
-        held = {name: task for name, task in tasks.items() if 0 < uses[name] <= FEW and _is_small(task)}
-        return {name: task.substitute(held) for name, task in tasks.items() if name not in held}
+        return inlined(tasks), taken
 
     def done(self, target: Any, stored: Stored) -> None:
         """Note that a target is stored: what needs it later loads it."""
         node = self.nodes[self.targets[target]]
         self.graph[node] = Task(node, load, stored)
         self.missing -= self.graph.pop(target, None) is not None
+
+
+def inlined(tasks: Graph) -> Graph:
+    """Return tasks that hold what they load, and small data, themselves where few others want the same.
+
+    A load would take a place that the next block could have on the worker. And dask gives a task to a
+    worker that has what the task depends on: a few tasks would all go to one, and others stand idle.
+    """
+    uses = Counter(need for task in tasks.values() for need in task.dependencies)
+    held = {name: task for name, task in tasks.items() if 0 < uses[name] <= FEW and _is_small(task)}
+    return {name: task.substitute(held) for name, task in tasks.items() if name not in held}
 
 
 def _is_small(task: GraphNode) -> bool:
@@ -176,12 +177,12 @@ def durable_graph(collection: Any, owner: Callable[..., Any], identity: Any) -> 
     identity : JSON-like
         Options and input identity, for those keys.
     """
-    graph = _graph_of(collection)
+    graph = graph_of(collection)
     nodes = _durable_nodes(graph)
     if nodes:
         return DurableGraph(collection, graph, nodes)
     (collection,) = dask.optimize(collection)
-    graph = _graph_of(collection)
+    graph = graph_of(collection)
     # Variables may share chunks: each is named by the first that has it.
     chunks = {target: name for name, target in reversed(_named_chunks(collection))}
     for target, name in reversed(chunks.items()):
@@ -215,7 +216,8 @@ def _make_durable(graph: Graph, target: Any, key: str, label: str) -> None:
     graph[target] = Task(target, Durable(_same, key, label), TaskRef(inner))
 
 
-def _graph_of(collection: Any) -> Graph:
+def graph_of(collection: Any) -> Graph:
+    """Return a collection's graph, all of its tasks in dask's task specification."""
     graph: Graph = convert_legacy_graph(ensure_dict(collection.__dask_graph__()))
     return dict(graph)
 
