@@ -5,10 +5,12 @@ the scheduler cannot hand them out faster than it can; a stage begins when the o
 run took beyond that, to build graphs and to merge, it takes on any number of workers. Start-up comes first,
 and is that of the recorded run.
 
-The error of a prediction has two parts: which blocks happen to be slow (they are drawn again, with
-repetition), and how far a replay is off for a number of workers that it was not fitted to, known only
-where two or more were measured. Beyond these a prediction is an extrapolation, and says so: networks, file
-servers and memory may be slower when more ask of them.
+The error of a prediction has three parts: which blocks happen to be slow (they are drawn again, with
+repetition); how far a replay is off for a number of workers that it was not fitted to, known only where two
+or more were measured; and the scheduler, which few workers do not show: its cost is that of another machine,
+and may be twice as much, as it is while many workers get their first blocks. Beyond what was measured a
+prediction is an extrapolation, and says so: networks, file servers and memory may be slower when more ask of
+them.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ Floats = NDArray[np.float64]
 DRAWS = 100
 #: A block of the scheduler's time, whoever computes it: `bench_overhead.py`, 50 000 empty blocks.
 SCHEDULER_SECONDS = 0.003
+SCHEDULER_FACTOR = 2.0  # how uncertain that is
 PAUSE_SECONDS = 0.001  # where none was recorded
 NOTABLE_RATE = 10e6  # bytes a second; any disk takes less than that
 
@@ -62,11 +65,11 @@ class Recording:
         """How many there are."""
         return sum(len(stage) for stage in self.stages)
 
-    def makespan(self, workers: int) -> float:
-        """Return the seconds of the work on so many workers."""
+    def makespan(self, workers: int, scheduler: float = SCHEDULER_SECONDS) -> float:
+        """Return the seconds of the work on so many workers, whose scheduler takes so long for a block."""
         if workers < 1:
             raise UsageError(f"{workers} workers", "give 1 or more", key="--workers")
-        spans = [stage_seconds(stage, workers, self.pause_seconds) for stage in self.stages]
+        spans = [stage_seconds(stage, workers, self.pause_seconds, scheduler) for stage in self.stages]
         return self.serial_seconds + sum(spans)
 
     def drawn(self, rng: np.random.Generator) -> Recording:
@@ -116,15 +119,17 @@ class Prediction:
         return f"{self.workers} worker{plural}: {value:.{digits}f}{within} {name}{notes}"
 
 
-def stage_seconds(blocks: Sequence[float] | Floats, workers: int, pause: float) -> float:
+def stage_seconds(
+    blocks: Sequence[float] | Floats, workers: int, pause: float, scheduler: float = SCHEDULER_SECONDS
+) -> float:
     """Return how long a stage takes: an event loop over the workers that become free.
 
     A worker pauses before each block, and the scheduler hands out one block after the other, each of which
-    takes it `SCHEDULER_SECONDS`.
+    takes it `scheduler` seconds.
     """
     free = [0.0] * min(workers, max(len(blocks), 1))
     for number, seconds in enumerate(blocks):
-        begin = max(heapq.heappop(free) + pause, number * SCHEDULER_SECONDS)
+        begin = max(heapq.heappop(free) + pause, number * scheduler)
         heapq.heappush(free, begin + float(seconds))
     return max(free)
 
@@ -192,7 +197,8 @@ def predict(
     for n in workers:
         seconds = fitted.makespan(n)
         scatter = float(np.std([one.makespan(n) for one in drawn]))
-        error = None if model is None else math.hypot(scatter, model * seconds)
+        slower = fitted.makespan(n, SCHEDULER_FACTOR * SCHEDULER_SECONDS) - seconds
+        error = None if model is None else math.hypot(scatter, model * seconds, slower)
         rate = recording.stored_bytes / max(seconds, 1e-9)
         found.append(Prediction(n, seconds + recording.startup_seconds, error, n not in measured, rate))
     return found

@@ -5,6 +5,7 @@ import pytest
 
 from daskpar.comparison.recorded_runs import predicted, recording_of
 from daskpar.comparison.simulation import (
+    SCHEDULER_FACTOR,
     SCHEDULER_SECONDS,
     Prediction,
     Recording,
@@ -105,6 +106,15 @@ def test_the_error_of_the_model_is_that_of_what_it_was_not_fitted_to():
     (one,) = predict(found, [8], {1: 40.0})
     assert one.error is None
     assert one.text() == "8 workers: 5.0 s (extrapolated, error unknown)"
+
+
+def test_the_scheduler_of_many_workers_is_uncertain():
+    """Two workers do not show what it costs to hand out the first blocks of 64, one after the other."""
+    found = recorded(made_blocks([0.5] * 128, ["a"] * 128, 1, 0.0))
+    few, many = predict(found, [2, 64], {1: 64.0, 2: 32.0})
+    assert few.error < 0.02
+    assert many.seconds == pytest.approx(1 + 63 * SCHEDULER_SECONDS)
+    assert many.error == pytest.approx(63 * SCHEDULER_SECONDS * (SCHEDULER_FACTOR - 1), rel=0.01)
 
 
 def test_predictions_in_words():
