@@ -18,15 +18,20 @@ ROOT = Path(__file__).resolve().parents[1]
 MEASURE = """
 import os, time
 def measure(p):
-    with open({count!r}, "a") as file:
+    with open({count!r}, "a+") as file:
         file.write(f"{{p['x']}} {{os.getpid()}} {{os.environ.get('SLURM_JOB_ID')}}\\n")
+        file.seek(0)
+        begun = len(file.readlines())
     time.sleep({seconds})
+    while begun > {held} and not os.path.exists({go!r}):
+        time.sleep(0.05)
     if p["x"] == {poison}:
         os.kill(os.getpid(), 9)
     if p["x"] == {bad}:
         raise ValueError("a bad item")
     return {{"square": p["x"] ** 2 / 7}}
 """
+FAULTLESS = {"poison": -1, "bad": -1, "held": 1_000_000, "go": ""}
 RECIPE = """
 name: mapped
 analysis: map
@@ -40,13 +45,18 @@ ENDED = ("done", "failed", "cancelled", "interrupted")
 
 
 class UserFolder:
-    """The folder, and commands in it with the given environment; `common` is what every profile has."""
+    """The folder, and commands in it with the given environment; `common` is what every profile has.
 
-    def __init__(self, folder, environment, common, blocks=32, seconds=0.2, poison=-1, bad=-1):
-        self.folder, self.count, self.common = folder, folder / "count", common
+    Item `poison` kills its worker and item `bad` fails; once `held` items have begun, the others take until
+    `let_go`, so that a run does not end before the test has seen enough.
+    """
+
+    def __init__(self, folder, environment, common, blocks=32, seconds=0.2, **faults):
+        self.folder, self.common = folder, common
+        self.count, self.go = folder / "count", folder / "go"
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.environment = {**environment, "PYTHONPATH": path}
-        faults = {"poison": poison, "bad": bad}
+        faults = {**FAULTLESS, "go": str(self.go), **faults}
         (folder / "mine.py").write_text(MEASURE.format(count=str(self.count), seconds=seconds, **faults))
         numbers = ", ".join(map(str, range(blocks)))
         (folder / "recipe.yaml").write_text(RECIPE.format(numbers=numbers))
@@ -56,6 +66,10 @@ class UserFolder:
         """Write a profile; JSON is YAML."""
         data = {key: value for key, value in {**self.common, **changes}.items() if value is not None}
         (self.folder / f"{name}.yaml").write_text(json.dumps(data))
+
+    def let_go(self):
+        """Let the items end that are held."""
+        self.go.touch()
 
     def start(self, *arguments):
         """Start a command that goes on while the test does something."""
@@ -119,7 +133,7 @@ class UserFolder:
             local = self.folder / "local"
             local.mkdir()
             (local / "recipe.yaml").write_text(recipe)
-            quick = MEASURE.format(count=str(local / "count"), seconds=0, poison=-1, bad=-1)
+            quick = MEASURE.format(count=str(local / "count"), seconds=0, **FAULTLESS)
             (local / "mine.py").write_text(quick)
             (self.folder / "calm.yaml").write_text(json.dumps(CALM))
             _local_hashes[recipe] = self.json(

@@ -65,10 +65,15 @@ def lives(process):
 
 @pytest.fixture
 def site(tmp_path, mpi):
-    def make(**more):
-        return Site(tmp_path, mpi, **more)
+    made = []
 
-    return make
+    def make(**more):
+        made.append(Site(tmp_path, mpi, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.let_go()  # also where the test failed: nothing waits for ever
 
 
 def test_the_bits_of_a_local_run(site):
@@ -228,11 +233,12 @@ def test_signals(site, to, number, code):
 
 @pytest.mark.fault
 def test_a_second_driver_is_refused(site):
-    mine = site(blocks=40, seconds=0.3)
+    mine = site(blocks=40, held=20)
     mine.submit("--detach")
     mine.wait(some_done)
     said = mine.daskpar("resume", "last", code=2)
     assert f"is running already: pid {mine.rank(1).pid} on {socket.gethostname()}" in said
+    mine.let_go()
     assert mine.wait()["state"] == "done"
     assert len(mine.computed()) == 40
     mine.wait_until_gone()

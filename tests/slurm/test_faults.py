@@ -260,7 +260,7 @@ def test_the_scheduler_is_killed(slurm, tmp_path):
 
 
 def test_a_second_driver_is_refused(slurm, tmp_path):
-    site = Site(slurm, tmp_path, blocks=400, seconds=0.5)
+    site = Site(slurm, tmp_path, held=20)
     site.submit()
     assert "already" in site.daskpar("resume", "last", code=2)
     site.wait(some_done)
@@ -269,7 +269,8 @@ def test_a_second_driver_is_refused(slurm, tmp_path):
     holder = run_directory(site).lease.holder()
     assert f"pid {holder['pid']} on {holder['host']}" in said
     assert "another driver runs it" in site.daskpar("resume", "last", "-p", "local", code=2)
-    site.daskpar("cancel", "last")
+    site.let_go()
+    assert site.wait()["state"] == "done"
     slurm.wait_until_empty(30)
 
 

@@ -164,17 +164,12 @@ def test_the_driver_killed_and_resumed(slurm, tmp_path):
 
 def test_as_many_workers_as_there_is_work_for(slurm, tmp_path):
     """Up to the maximum while blocks wait; those without work are let go before the end."""
-    site = Site(slurm, tmp_path, blocks=40, seconds=0.5)
-    # One block goes on until the test has seen enough.
-    module = (tmp_path / "mine.py").read_text()
-    enough = str(tmp_path / "enough")
-    waits = f"while p['x'] == 0 and not os.path.exists({enough!r}):\n        time.sleep(0.1)"
-    (tmp_path / "mine.py").write_text(module.replace("time.sleep(0.5)", f"time.sleep(0.5)\n    {waits}"))
+    site = Site(slurm, tmp_path, blocks=40, seconds=0.5, held=39)
     site.profile(workers=1, minimum_workers=1, maximum_workers=3)
     site.submit()
     site.wait(lambda status: (status.get("queue") or {}).get("running") == 3)
     site.wait(lambda status: (status.get("queue") or {}).get("running") == 1)
-    (tmp_path / "enough").touch()
+    site.let_go()
     status = site.wait()
     assert status["state"] == "done"
     assert len({job for _, job in site.computed()}) >= 2
