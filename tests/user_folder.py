@@ -56,6 +56,7 @@ class UserFolder:
         self.count, self.go = folder / "count", folder / "go"
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.environment = {**environment, "PYTHONPATH": path}
+        assert faults.keys() <= FAULTLESS.keys(), faults
         faults = {**FAULTLESS, "go": str(self.go), **faults}
         (folder / "mine.py").write_text(MEASURE.format(count=str(self.count), seconds=seconds, **faults))
         numbers = ", ".join(map(str, range(blocks)))

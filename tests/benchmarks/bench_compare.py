@@ -1,6 +1,6 @@
 """Dask beside versions written by hand, on each analysis: ratios of times, the ceiling, start-up and totals.
 
-    python tests/benchmarks/bench_compare.py [--seconds 10] [--repeats 9] [--workers 2] [ANALYSIS ...]
+    python tests/benchmarks/bench_compare.py [--seconds 10] [--repeats 9] [--workers 2] [--versions V,W] [ANALYSIS ...]
     python tests/benchmarks/bench_compare.py --decision [--seconds 2] [--repeats 5]
 
 The first lines of each analysis are ratios: from the first task submitted to the last partial merged, the
@@ -11,7 +11,8 @@ processes (`bare_kernels`), which is worth 0.93; start-up and totals. How many s
 had, by that bare kernel, is printed beside what was asked for.
 
 With 10 seconds a core, 9 repeats and an idle machine an analysis takes about ten minutes, with one second
-about three. Name one to measure it alone: image_stats, pair_counts, monte_carlo, map.
+about three. Name one to measure it alone: image_stats, pair_counts, monte_carlo, map. ``--versions`` names those
+by hand that stand beside dask, without its threads: fewer are sooner done.
 
 ``--decision`` measures threads, processes, asyncio, prange, MPI and dask on work that computes with and
 without the interpreter's lock and on work that waits, and prints the table of the README as Markdown.
@@ -106,6 +107,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=10.0, help="work of each of two cores")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--versions", type=lambda text: text.split(","), help="by hand; all without it")
     parser.add_argument("--decision", action="store_true", help="the table of the README")
     chosen = parser.parse_args()
     sys.path.insert(0, str(HERE))
@@ -118,7 +120,8 @@ def main():
     for name, recipe in recipes(chosen.seconds).items():
         if name in (chosen.analyses or BARE):
             began = time.monotonic()
-            versions = [*DASK, *BY_HAND[name], f"bare=bare_kernels:{BARE[name]}"]
+            beside = ["dask", *chosen.versions] if chosen.versions else [*DASK, *BY_HAND[name]]
+            versions = [*beside, f"bare=bare_kernels:{BARE[name]}"]
             found = measured(name, recipe, versions, chosen.workers, chosen.repeats)
             print(shown(name, found.timings, chosen.workers, chosen.seconds))
             print(f"  took {time.monotonic() - began:.0f} s", flush=True)
@@ -155,8 +158,9 @@ def shown(name, timings, workers, asked):
     for ratio in all_ratios(timings, "dask"):
         mark = "   <- the fastest by hand: what is asked" if ratio.base == fastest else ""
         lines.append(f"  dask / {ratio.base}: {ratio.ratio:.3f} ({ratio.low:.3f} to {ratio.high:.3f}){mark}")
-    like = ratio_interval(*paired(work, "dask_threads", "threads"))
-    lines.append(f"  dask_threads / threads: {like.value:.3f} ({like.low:.3f} to {like.high:.3f})")
+    if {"dask_threads", "threads"} <= work.keys():
+        like = ratio_interval(*paired(work, "dask_threads", "threads"))
+        lines.append(f"  dask_threads / threads: {like.value:.3f} ({like.low:.3f} to {like.high:.3f})")
     lines.append("  version            work (s)            of the ceiling       start-up (s)  total (s)")
     for version, seconds in work.items():
         middle = median_interval([*seconds.values()])
