@@ -1,6 +1,6 @@
 """Dask beside versions written by hand, on each analysis: ratios of times, the ceiling, start-up and totals.
 
-    python tests/benchmarks/bench_compare.py [--seconds 10] [--repeats 9] [--workers 2] [--versions V,W] [ANALYSIS ...]
+    python tests/benchmarks/bench_compare.py [--seconds 10] [--repeats 9] [--versions V,W] [ANALYSIS ...]
     python tests/benchmarks/bench_compare.py --decision [--seconds 2] [--repeats 5]
 
 The first lines of each analysis are ratios: from the first task submitted to the last partial merged, the
@@ -11,8 +11,8 @@ processes (`bare_kernels`), which is worth 0.93; start-up and totals. How many s
 had, by that bare kernel, is printed beside what was asked for.
 
 With 10 seconds a core, 9 repeats and an idle machine an analysis takes about ten minutes, with one second
-about three. Name one to measure it alone: image_stats, pair_counts, monte_carlo, map. ``--versions`` names those
-by hand that stand beside dask, without its threads: fewer are sooner done.
+about three. Name one to measure it alone: image_stats, pair_counts, monte_carlo, map. ``--versions
+multiprocessing,mpi4py`` has these alone stand beside dask's processes, which is sooner done.
 
 ``--decision`` measures threads, processes, asyncio, prange, MPI and dask on work that computes with and
 without the interpreter's lock and on work that waits, and prints the table of the README as Markdown.
